@@ -1,0 +1,109 @@
+package shivx_test
+
+import (
+	"go/build"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/shivx/shivx"
+
+// layer says what the packages of a folder may import of this module. A folder ending in "/..."
+// means the folder and all below it.
+type layer struct {
+	folder  string
+	allowed []string
+}
+
+// layers is the import table of docs/ARCHITECTURE.md; the first entry that matches a package holds.
+var layers = []layer{
+	{".", nil},
+	{"activities", []string{"."}},
+	{"activities/...", []string{".", "activities", "activities/recovery/crashpoint", "internal/...", "plugins/host", "plugins/sdk"}},
+	{"workflows/...", []string{".", "activities"}},
+	{"forecasting/...", nil},
+	{"plugins/proto", nil},
+	{"plugins/sdk/...", []string{"plugins/proto"}},
+	{"plugins/sdktest/...", []string{"plugins/sdk", "plugins/host", "plugins/proto"}},
+	{"plugins/host/...", []string{".", "plugins/sdk", "plugins/proto", "internal/..."}},
+	{"plugins/builtin/...", []string{".", "plugins/sdk", "internal/..."}},
+	{"plugins/scaffold/...", nil},
+	{"plugins/examples/...", []string{"plugins/..."}},
+	{"internal/...", []string{".", "internal/..."}},
+	{"worker/...", []string{"..."}},
+	{"starter/...", []string{".", "workflows", "activities", "activities/...", "internal/...", "plugins/...", "worker/agent"}},
+	{"test/...", []string{"..."}},
+}
+
+func TestArchitecture(t *testing.T) {
+	seen := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		if path != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || hasOwnModule(path)) {
+			return fs.SkipDir
+		}
+		p, err := build.ImportDir(path, 0)
+		if err != nil {
+			return nil // no Go files here
+		}
+		seen++
+		check(t, filepath.ToSlash(path), p.Imports)
+		return nil
+	})
+	require.NoError(t, err)
+	require.Greater(t, seen, 10, "the walk found the packages")
+}
+
+func hasOwnModule(dir string) bool {
+	if dir == "." {
+		return false
+	}
+	matches, _ := filepath.Glob(filepath.Join(dir, "go.mod"))
+	return len(matches) > 0
+}
+
+func check(t *testing.T, pkg string, imports []string) {
+	t.Helper()
+	for _, l := range layers {
+		if !within(pkg, l.folder) {
+			continue
+		}
+		for _, imp := range imports {
+			if rest, ours := ourPackage(imp); ours && !allows(l.allowed, rest) {
+				t.Errorf("%s must not import %s: see the import table in docs/ARCHITECTURE.md", pkg, rest)
+			}
+		}
+		return
+	}
+	t.Errorf("%s stands in no layer of the import table", pkg)
+}
+
+func ourPackage(imp string) (string, bool) {
+	if imp == module {
+		return ".", true
+	}
+	return strings.CutPrefix(imp, module+"/")
+}
+
+func allows(allowed []string, pkg string) bool {
+	for _, a := range allowed {
+		if within(pkg, a) {
+			return true
+		}
+	}
+	return false
+}
+
+func within(pkg, folder string) bool {
+	if folder == "..." {
+		return true
+	}
+	base, below := strings.CutSuffix(folder, "/...")
+	return pkg == base || below && strings.HasPrefix(pkg, base+"/")
+}
