@@ -1,0 +1,200 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/shivx/shivx"
+)
+
+// checkMeaning checks what concerns more than one key.
+func (d *decoder) checkMeaning() {
+	cfg := d.cfg
+	plugins := d.names()
+	for i := range cfg.Plugins {
+		p := &cfg.Plugins[i]
+		plugins.add(&p.Name, p.Name, "plugin")
+		if _, builtIn := d.known.Plugins[p.Name]; builtIn {
+			d.add(d.at(&p.Name), fmt.Sprintf("%q is the name of a built-in plugin", p.Name), "choose another name")
+		}
+	}
+	components, notify := d.names(), d.names()
+	for i := range cfg.Components {
+		c := &cfg.Components[i]
+		components.add(&c.Name, c.Name, "component")
+		d.checkComponent(c)
+	}
+	for i := range cfg.Notify {
+		n := &cfg.Notify[i]
+		notify.add(nameOrSelf(d, &n.Name, n), n.Name, "notify entry")
+	}
+	d.checkDependencies()
+}
+
+// names finds names that are used twice.
+type names struct {
+	d    *decoder
+	seen map[string]*node
+}
+
+func (d *decoder) names() names { return names{d, map[string]*node{}} }
+
+func (n names) add(ptr any, name, what string) {
+	if name == "" {
+		return
+	}
+	place := n.d.at(ptr)
+	if first, ok := n.seen[name]; ok {
+		hint := fmt.Sprintf("it is already in line %d", first.line)
+		if place.text != name {
+			hint += "; give each a name of its own with name: NAME"
+		}
+		n.d.add(place, fmt.Sprintf("duplicate %s name %q", what, name), hint)
+		return
+	}
+	n.seen[name] = place
+}
+
+// nameOrSelf returns the pointer to a name, or to what has it when the name is not in the file.
+func nameOrSelf(d *decoder, name *string, self any) any {
+	if d.has(name) {
+		return name
+	}
+	return self
+}
+
+func (d *decoder) checkComponent(c *Component) {
+	checks, rungs := d.names(), d.names()
+	for i := range c.Checks {
+		k := &c.Checks[i]
+		checks.add(nameOrSelf(d, &k.Name, k), k.Name, "check")
+	}
+	if d.has(&c.Isolate) {
+		d.checkUse(&c.Isolate)
+	}
+	for i := range c.Ladder {
+		s := &c.Ladder[i]
+		rungs.add(nameOrSelf(d, &s.Name, s), s.Name, "strategy")
+		d.checkUse(&s.Use)
+		if m := len(s.Approval.Of); m > 0 && s.Approval.Required > m {
+			d.add(d.at(&s.Approval.Required), fmt.Sprintf("%d must approve, but only %d may", s.Approval.Required, m),
+				"lower \"required\" or name more people in \"of\"")
+		}
+	}
+	if l := &c.Limits; l.MaxCooldown < l.Cooldown {
+		at := any(&l.MaxCooldown)
+		if !d.has(at) {
+			at = &l.Cooldown
+		}
+		d.add(d.at(at), fmt.Sprintf("\"max_cooldown\" (%s) is less than \"cooldown\" (%s)", l.MaxCooldown, l.Cooldown), "raise \"max_cooldown\" or lower \"cooldown\"")
+	}
+	for i := range c.Alerts {
+		d.checkLabels(&c.Alerts[i])
+	}
+}
+
+// checkLabels refuses labels that no alert can have.
+func (d *decoder) checkLabels(labels *map[string]string) {
+	for _, p := range d.at(labels).pairs {
+		if !variableName.MatchString(p.key.text) {
+			d.add(p.key, fmt.Sprintf("%q is not a label name", p.key.text), "use letters, digits and \"_\"")
+		}
+	}
+}
+
+// checkUse checks that the plugin exists and takes its options.
+func (d *decoder) checkUse(u *Use) {
+	if u.Plugin == "" {
+		return
+	}
+	anchored(u.Options, d.dir)
+	info, builtIn := d.known.Plugins[u.Plugin]
+	if !builtIn {
+		d.checkConfigured(u)
+		return
+	}
+	if info.CheckOptions == nil || d.has(&u.Options) && u.Options == nil {
+		return
+	}
+	options, err := u.OptionsJSON()
+	if err == nil {
+		err = info.CheckOptions(options)
+	}
+	d.optionProblems(u, err)
+}
+
+// checkConfigured checks that the file configures the plugin.
+func (d *decoder) checkConfigured(u *Use) {
+	available := slices.Sorted(maps.Keys(d.known.Plugins))
+	for i := range d.cfg.Plugins {
+		if d.cfg.Plugins[i].Name == u.Plugin {
+			return
+		}
+		available = append(available, d.cfg.Plugins[i].Name)
+	}
+	d.add(d.at(&u.Plugin), fmt.Sprintf("unknown plugin %q", u.Plugin), suggest(u.Plugin, available, "known"))
+}
+
+// optionProblems reports a plugin's error, or each of several, at the option it names.
+func (d *decoder) optionProblems(u *Use, err error) {
+	if err == nil {
+		return
+	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range many.Unwrap() {
+			d.optionProblems(u, e)
+		}
+		return
+	}
+	at := d.at(&u.Plugin)
+	if p, ok := d.places[&u.Options]; ok {
+		at = p.key
+		var named OptionError
+		if errors.As(err, &named) {
+			at = optionPlace(p.key, p.value, named.Option())
+		}
+	}
+	d.addKey(at, fmt.Sprintf("plugin %q: %s", u.Plugin, strings.ReplaceAll(err.Error(), "\n", " ")), shivx.HintOf(err))
+}
+
+// optionPlace returns the key of an option, or as much of its path as the file has.
+func optionPlace(place, options *node, option string) *node {
+	if key, _ := options.lookup(option); key != nil {
+		return key
+	}
+	for part := range strings.SplitSeq(option, ".") {
+		key, value := options.lookup(part)
+		if key == nil {
+			break
+		}
+		place, options = key, value
+	}
+	return place
+}
+
+// checkDependencies checks that dependencies exist and do not go round in a circle.
+func (d *decoder) checkDependencies() {
+	var known []string
+	for _, c := range d.cfg.Components {
+		if c.Name != "" {
+			known = append(known, c.Name)
+		}
+	}
+	for i := range d.cfg.Components {
+		c := &d.cfg.Components[i]
+		for j := range c.DependsOn {
+			name := c.DependsOn[j]
+			if name == "" || contains(known, name) {
+				continue
+			}
+			others := slices.DeleteFunc(slices.Clone(known), func(s string) bool { return s == c.Name })
+			d.add(d.at(&c.DependsOn[j]), fmt.Sprintf("unknown component %q", name), suggest(name, others, "known"))
+		}
+	}
+	for _, cycle := range d.cfg.cycles() {
+		d.add(d.at(cycle.closing), "dependency cycle: "+strings.Join(cycle.path, " → "), "remove one of these dependencies")
+	}
+}
