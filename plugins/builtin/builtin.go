@@ -1,0 +1,69 @@
+// Package builtin holds the recovery plugins that come with ShivX: process, network, data,
+// state, database and script. They implement the same interface as external ones.
+//
+// Each honours Request.Plan, is safe to call again with the same Request.Key, and keeps what
+// it must remember between calls in Request.WorkDir, written before the effect it belongs to.
+package builtin
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/checkpoint"
+	"github.com/shivx/shivx/plugins/sdk"
+)
+
+// version of all built-in plugins.
+const version = "1.0.0"
+
+// Options are what the built-in plugins need of the agent.
+type Options struct {
+	// Checkpoints is where the plugins data and state restore from.
+	Checkpoints *checkpoint.Store
+	// Logger; default: none.
+	Logger *slog.Logger
+}
+
+// All returns the built-in plugins by name.
+func All(o Options) map[string]sdk.Plugin {
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	host := newHost(log)
+	return map[string]sdk.Plugin{
+		"process":  &Process{host: host},
+		"network":  &Network{},
+		"data":     &Data{host: host, store: o.Checkpoints},
+		"state":    &State{store: o.Checkpoints},
+		"database": &Database{},
+		"script":   Script{},
+	}
+}
+
+// retryable marks an error of a step that may succeed when it is tried again.
+func retryable(err error, hint string) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &sdk.Fail{Message: err.Error(), Hint: hint, Retryable: true, Err: err}
+}
+
+// failed gives err a hint for the operator.
+func failed(err error, hint string) error {
+	var fail *sdk.Fail
+	if err == nil || errors.As(err, &fail) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &sdk.Fail{Message: err.Error(), Hint: hint, Err: err}
+}
+
+// hintOf returns the hint of err, or otherwise.
+func hintOf(err error, otherwise string) string {
+	if h := shivx.HintOf(err); h != "" {
+		return h
+	}
+	return otherwise
+}

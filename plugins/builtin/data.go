@@ -1,0 +1,286 @@
+package builtin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/shivx/shivx/internal/checkpoint"
+	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/plugins/sdk"
+)
+
+// Data is the plugin "data": it restores a component's state from the last checkpoint taken
+// while the component was healthy, with the service stopped meanwhile. Undo puts back the state
+// of before the recovery.
+type Data struct {
+	host  *host
+	store *checkpoint.Store
+}
+
+var (
+	_ sdk.Plugin         = (*Data)(nil)
+	_ sdk.Undoer         = (*Data)(nil)
+	_ sdk.Resumer        = (*Data)(nil)
+	_ sdk.OptionsChecker = (*Data)(nil)
+)
+
+type dataOptions struct {
+	serviceOptions
+	// Paths limits the restore; default: all of the checkpoint.
+	Paths []string `json:"paths"`
+}
+
+// Describe says what the plugin is.
+func (*Data) Describe() sdk.Description {
+	return sdk.Description{
+		Name: "data", Version: version, RecoveryType: "data", Destructive: true, Idempotent: true,
+		Summary: "Restores the state from the last healthy checkpoint, with the service stopped meanwhile",
+	}
+}
+
+// CheckOptions checks the options of a strategy.
+func (*Data) CheckOptions(options json.RawMessage) error {
+	var o dataOptions
+	if err := sdk.Decode(options, &o); err != nil {
+		return err
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	for _, p := range o.Paths {
+		if !filepath.IsAbs(p) {
+			return sdk.BadOption("paths", "write an absolute path", "%q is relative", p)
+		}
+	}
+	if len(o.Start) == 0 && o.Unit == "" && (len(o.Stop) > 0 || o.PIDFile != "") {
+		return sdk.BadOption("start", "say how the service is started again", "a service that is stopped must be started, too")
+	}
+	return nil
+}
+
+// Recover restores from Request.HealthyDir.
+func (d *Data) Recover(ctx context.Context, req sdk.Request) (sdk.Result, error) {
+	if req.HealthyDir == "" {
+		return sdk.Result{}, sdk.Failf("set state.every, so that checkpoints are taken while the component is healthy",
+			"there is no healthy checkpoint of %s to restore from", req.Component)
+	}
+	return d.restore(ctx, req, req.HealthyDir)
+}
+
+// Undo puts back the state of before the recovery, from Request.CheckpointDir.
+func (d *Data) Undo(ctx context.Context, req sdk.Request) (sdk.Result, error) {
+	if req.CheckpointDir == "" {
+		return sdk.Result{}, sdk.Failf("set state.paths; the old state may also lie beside the restored, in a folder named .shivx-kept-…",
+			"there is no checkpoint of the state before the recovery of %s", req.Component)
+	}
+	return d.restore(ctx, req, req.CheckpointDir)
+}
+
+func (d *Data) restore(ctx context.Context, req sdk.Request, dir string) (sdk.Result, error) {
+	o, s, err := d.open(req)
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	c, err := checkpoint.Load(dir)
+	if err != nil {
+		return sdk.Result{}, fromStore(err)
+	}
+	leave, err := d.host.alone(ctx, req.Component)
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	defer leave()
+	if done, err := d.complete(ctx, o, s, c); err != nil || done {
+		return sdk.Result{Summary: "already restored and started", Changes: nil}, err
+	}
+	if req.Plan {
+		return d.plan(ctx, o, s, c)
+	}
+	req.Progress("verifying checkpoint %s", c.ID)
+	if err := d.store.Verify(ctx, c); err != nil {
+		return sdk.Result{}, fromStore(err)
+	}
+	changes, err := d.swap(ctx, o, s, c)
+	return sdk.Result{
+		Summary: fmt.Sprintf("restored %s from the %s checkpoint of %s", req.Component, c.Kind, c.Taken.Format(time.DateTime)),
+		Changes: changes,
+	}, err
+}
+
+func (d *Data) open(req sdk.Request) (dataOptions, service, error) {
+	if d.store == nil {
+		return dataOptions{}, service{}, errors.New("the agent keeps no checkpoints")
+	}
+	if err := d.CheckOptions(req.Options); err != nil {
+		return dataOptions{}, service{}, err
+	}
+	var o dataOptions
+	err := req.Decode(&o)
+	return o, service{serviceOptions: o.serviceOptions, host: d.host, req: req}, err
+}
+
+// swap stops the service, restores and starts it.
+func (d *Data) swap(ctx context.Context, o dataOptions, s service, c checkpoint.Checkpoint) ([]string, error) {
+	changes, err := s.halt(ctx)
+	if err != nil {
+		return changes, err
+	}
+	got, err := d.store.Restore(ctx, c, progressBytes(s.req, "restored"), d.restoreOptions(o, s.req)...)
+	changes = append(changes, describe(got)...)
+	if err != nil {
+		return changes, fromStore(err)
+	}
+	changes = append(changes, warnings(c)...)
+	more, err := s.launch(ctx)
+	return append(changes, more...), err
+}
+
+// restoreOptions keep the old state beside the new one when no checkpoint holds it.
+func (d *Data) restoreOptions(o dataOptions, req sdk.Request) []checkpoint.RestoreOption {
+	var opts []checkpoint.RestoreOption
+	if req.CheckpointDir == "" {
+		opts = append(opts, checkpoint.KeepOld())
+	}
+	if len(o.Paths) > 0 {
+		opts = append(opts, checkpoint.Only(o.Paths...))
+	}
+	return opts
+}
+
+// halt stops the service.
+func (s service) halt(ctx context.Context) ([]string, error) {
+	if !s.managed() {
+		return nil, nil
+	}
+	if s.Unit != "" {
+		return s.unitJob(ctx, "stop")
+	}
+	return s.stop(ctx)
+}
+
+// launch starts the service.
+func (s service) launch(ctx context.Context) ([]string, error) {
+	if !s.managed() {
+		return nil, nil
+	}
+	if s.Unit != "" {
+		return s.unitJob(ctx, "start")
+	}
+	return s.start(ctx)
+}
+
+func (d *Data) plan(ctx context.Context, o dataOptions, s service, c checkpoint.Checkpoint) (sdk.Result, error) {
+	var changes []string
+	var err error
+	switch {
+	case s.Unit != "":
+		changes, err = s.unitJob(ctx, "stop")
+	case s.managed():
+		changes, err = s.planStop()
+	}
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	delta, err := d.compare(ctx, o, c)
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	changes = append(changes, fmt.Sprintf("restore %d files (%d bytes) from checkpoint %s of %s; the live state has %s",
+		len(c.Files), c.Bytes, c.ID, c.Taken.Format(time.DateTime), delta))
+	changes = append(changes, warnings(c)...)
+	switch {
+	case s.Unit != "":
+		changes = append(changes, "start unit "+s.Unit)
+	case s.managed():
+		changes = append(changes, s.planStart())
+	}
+	return sdk.Result{Summary: summary(s.req, changes, ""), Changes: changes}, nil
+}
+
+func (d *Data) compare(ctx context.Context, o dataOptions, c checkpoint.Checkpoint) (checkpoint.Delta, error) {
+	delta, err := checkpoint.Compare(ctx, c, config.State{Paths: c.Paths, Exclude: c.Exclude})
+	if len(o.Paths) > 0 {
+		delta = delta.Within(o.Paths)
+	}
+	return delta, err
+}
+
+// complete says whether the restore and the start took place under this key. A service that is
+// started is started last; without one the state itself tells.
+func (d *Data) complete(ctx context.Context, o dataOptions, s service, c checkpoint.Checkpoint) (bool, error) {
+	if s.Unit != "" && s.req.Mark == "" {
+		return false, nil
+	}
+	if s.managed() {
+		return s.done(ctx)
+	}
+	delta, err := d.compare(ctx, o, c)
+	return err == nil && len(delta.Changes) == 0, err
+}
+
+// Mark identifies the instance that runs before a step.
+func (d *Data) Mark(ctx context.Context, step sdk.Step, req sdk.Request) (string, error) {
+	if step != sdk.StepRecover && step != sdk.StepUndo {
+		return "", sdk.ErrUnknown
+	}
+	_, s, err := d.open(req)
+	if err != nil || !s.managed() {
+		return "", err
+	}
+	return s.mark(ctx)
+}
+
+// Done says whether the state was restored and the service started.
+func (d *Data) Done(ctx context.Context, step sdk.Step, req sdk.Request) (bool, error) {
+	dir := map[sdk.Step]string{sdk.StepRecover: req.HealthyDir, sdk.StepUndo: req.CheckpointDir}[step]
+	if dir == "" {
+		return false, sdk.ErrUnknown
+	}
+	o, s, err := d.open(req)
+	if err != nil {
+		return false, err
+	}
+	c, err := checkpoint.Load(dir)
+	if err != nil {
+		return false, fromStore(err)
+	}
+	return d.complete(ctx, o, s, c)
+}
+
+// progressBytes passes the progress of a copy on to people.
+func progressBytes(req sdk.Request, did string) func(done, total int64) {
+	return func(done, total int64) { req.Progress("%s %d of %d MB", did, done>>20, total>>20) }
+}
+
+// describe says in words what a restore did.
+func describe(c checkpoint.Changes) []string {
+	var words []string
+	add := func(what string, paths []string) {
+		if len(paths) > 0 {
+			words = append(words, what+" "+strings.Join(paths, ", "))
+		}
+	}
+	add("restored", c.Restored)
+	add("removed, as it did not exist at the checkpoint:", c.Removed)
+	add("already as in the checkpoint:", c.Unchanged)
+	add("kept the state of before in", c.Kept)
+	return words
+}
+
+// warnings says what a checkpoint is not sure of.
+func warnings(c checkpoint.Checkpoint) []string {
+	if len(c.Unstable) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("note: %s changed while the checkpoint was taken", strings.Join(c.Unstable, ", "))}
+}
+
+// fromStore passes the hint of the checkpoint store on.
+func fromStore(err error) error {
+	return failed(err, hintOf(err, "shivx lists the checkpoints of a component; another one may be sound"))
+}

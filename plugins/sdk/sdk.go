@@ -1,0 +1,174 @@
+// Package sdk is what authors of recovery plugins import.
+//
+// A plugin implements [Plugin] and any of the optional abilities below, and its main
+// function calls [Serve]. ShivX starts it as a process of its own, talks to it over
+// gRPC with mutual TLS, and treats whatever goes wrong in it as a failed step.
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// Plugin repairs components. Recover must be safe to call again with the same Request.Key.
+type Plugin interface {
+	// Describe says what the plugin is. It is called once, at start.
+	Describe() Description
+	// Recover repairs the component. With Request.Plan it only says what it would do.
+	// It returns when the repair is done; ShivX judges by itself whether it helped.
+	Recover(ctx context.Context, req Request) (Result, error)
+}
+
+// Isolator takes a component out of traffic and puts it back.
+type Isolator interface {
+	Isolate(ctx context.Context, req Request) (Result, error)
+	Reintegrate(ctx context.Context, req Request) (Result, error)
+}
+
+// Checkpointer adds state that files do not show to a checkpoint, by writing into Request.CheckpointDir.
+type Checkpointer interface {
+	Checkpoint(ctx context.Context, req Request) (Result, error)
+}
+
+// Validator adds consistency checks to those in the configuration; an error means unfit for service.
+type Validator interface {
+	Validate(ctx context.Context, req Request) (Result, error)
+}
+
+// Undoer takes back what Recover did, when the recovery did not help.
+type Undoer interface {
+	Undo(ctx context.Context, req Request) (Result, error)
+}
+
+// Resumer tells after a crash whether a step's effect already took place, so that it is not doubled.
+// Both methods answer [ErrUnknown] when they cannot tell.
+type Resumer interface {
+	// Mark returns what identifies the state before the effect of step, at most 4 KiB.
+	Mark(ctx context.Context, step Step, req Request) (string, error)
+	// Done says whether the effect of step took place since Request.Mark.
+	Done(ctx context.Context, step Step, req Request) (bool, error)
+}
+
+// OptionsChecker checks the options of a strategy when the configuration is read.
+// An error made by [BadOption] or [Request.Decode] points at the option in the file.
+type OptionsChecker interface {
+	CheckOptions(options json.RawMessage) error
+}
+
+// Step names what a plugin is asked to do.
+type Step string
+
+// The steps.
+const (
+	StepIsolate     Step = "isolate"
+	StepCheckpoint  Step = "checkpoint"
+	StepRecover     Step = "recover"
+	StepValidate    Step = "validate"
+	StepReintegrate Step = "reintegrate"
+	StepUndo        Step = "undo"
+	StepMark        Step = "mark"
+	StepDone        Step = "done"
+	StepCheck       Step = "check"
+)
+
+// Description says what a plugin is.
+type Description struct {
+	Name    string
+	Version string
+	// RecoveryType is process, network, data, state, database or custom.
+	RecoveryType string
+	// Summary is one line for people.
+	Summary string
+	// Steps is filled in by the SDK from the abilities the plugin implements.
+	Steps []Step
+	// Destructive says that the recovery changes data or cannot be undone.
+	Destructive bool
+	// Idempotent says that doing a step twice has the effect of doing it once.
+	Idempotent bool
+}
+
+// Can says whether the plugin implements step.
+func (d Description) Can(step Step) bool {
+	for _, s := range d.Steps {
+		if s == step {
+			return true
+		}
+	}
+	return false
+}
+
+// Request is one step of one run.
+type Request struct {
+	// Key is the same for every repetition of the same step of the same run.
+	Key       string
+	Component string
+	Host      string
+	// Run is the workflow id and run id, for messages.
+	Run     string
+	Attempt int
+	// Reason says why the run was started.
+	Reason string
+	// Options of the strategy, one JSON object; see [Request.Decode].
+	Options json.RawMessage
+	// Plan asks for what would be done; nothing may be changed.
+	Plan bool
+	// CheckpointDir is the checkpoint taken before the recovery.
+	CheckpointDir string
+	// HealthyDir is the last checkpoint taken while the component was healthy; "" if there is none.
+	HealthyDir string
+	// WorkDir is where the plugin may keep files of its own between runs.
+	WorkDir string
+	// Mark is what Resumer.Mark answered before the effect.
+	Mark string
+	// Of is the step that Mark and Done are asked about; "" means recover.
+	Of Step
+
+	progress func(string)
+}
+
+// Result is what a step did.
+type Result struct {
+	// Summary is one line for people.
+	Summary string
+	// Changes lists what was changed, or would be changed by a plan.
+	Changes []string
+}
+
+// Decode reads the options into v, refusing unknown keys.
+func (r Request) Decode(v any) error { return decodeStrict(r.Options, v) }
+
+// Progress tells people what is going on; it also keeps a long step from being taken for a hung one.
+func (r Request) Progress(format string, args ...any) {
+	if r.progress != nil {
+		r.progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// WithProgress returns r with f called by Progress; for hosts and tests.
+func (r Request) WithProgress(f func(string)) Request {
+	r.progress = f
+	return r
+}
+
+// Fail is an error with a hint for the operator.
+type Fail struct {
+	Message string
+	// Hint says what a person can do about it.
+	Hint string
+	// Retryable says that the same step may succeed when it is tried again.
+	Retryable bool
+	// Err is the cause for errors.Is and errors.As; only ErrUnknown among causes crosses the wire.
+	Err error
+}
+
+// Error returns the message.
+func (f *Fail) Error() string { return f.Message }
+
+// Unwrap returns the cause.
+func (f *Fail) Unwrap() error { return f.Err }
+
+// Failf returns a Fail with a hint.
+func Failf(hint, format string, args ...any) error {
+	return &Fail{Message: fmt.Sprintf(format, args...), Hint: hint}
+}
