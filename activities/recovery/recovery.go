@@ -1,0 +1,139 @@
+// Package recovery implements the activities of the self-heal runbook on one host.
+//
+// Each step that changes the host is written to the operational ledger before it begins and
+// when it has ended. A step that a crash cut off is found there when it is run again, so that
+// its effect is not repeated; see effect.go.
+package recovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/activities"
+	"github.com/shivx/shivx/internal/checkpoint"
+	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/health"
+	"github.com/shivx/shivx/internal/ledger"
+	"github.com/shivx/shivx/plugins/host"
+	"github.com/shivx/shivx/plugins/sdk"
+)
+
+// Checker runs the checks of one component once.
+type Checker interface {
+	Round(ctx context.Context, component string) ([]health.Result, error)
+}
+
+// Plugins finds plugins by name.
+type Plugins interface {
+	Get(ctx context.Context, name string) (host.Runner, error)
+}
+
+// Notifier tells people; it returns the names of the ways that worked and of those that did not.
+type Notifier interface {
+	Send(ctx context.Context, message any) (told, failed []string)
+}
+
+// Activities does the steps of self-heal runs on the agent's host.
+type Activities struct {
+	Config      *config.Config
+	Checks      Checker
+	Plugins     Plugins
+	Checkpoints *checkpoint.Store
+	Ledger      *ledger.Ledger
+	Notifier    Notifier
+	Logger      *slog.Logger
+}
+
+// Register binds every activity to its wire name.
+func (a *Activities) Register(r worker.ActivityRegistry) {
+	activities.Inspect.Register(r, a.Inspect)
+	activities.Isolate.Register(r, a.Isolate)
+	activities.Checkpoint.Register(r, a.Checkpoint)
+	activities.Recover.Register(r, a.Recover)
+	activities.Validate.Register(r, a.Validate)
+	activities.Undo.Register(r, a.Undo)
+	activities.Reintegrate.Register(r, a.Reintegrate)
+	activities.Log.Register(r, a.Log)
+	activities.Escalate.Register(r, a.Escalate)
+}
+
+// component returns the configuration of the target.
+func (a *Activities) component(t shivx.Target) (config.Component, error) {
+	if t.Host != a.Config.Host {
+		return config.Component{}, unknown("this is the agent of %s, not of %s", a.Config.Host, t.Host)
+	}
+	c, ok := a.Config.Component(t.Component)
+	if !ok {
+		return config.Component{}, unknown("%s has no component %q; see the components of its configuration", a.Config.Host, t.Component)
+	}
+	return c, nil
+}
+
+func unknown(format string, args ...any) error {
+	return temporal.NewNonRetryableApplicationError(fmt.Sprintf(format, args...), activities.ErrUnknownComponent, nil)
+}
+
+// pluginError turns the error of a plugin into one that the workflow decides on.
+func pluginError(plugin string, err error) error {
+	msg, hint := err.Error(), shivx.HintOf(err)
+	var fail *sdk.Fail
+	if errors.As(err, &fail) {
+		hint = fail.Hint
+	}
+	if hint != "" {
+		msg += " — " + hint
+	}
+	return temporal.NewNonRetryableApplicationError(plugin+": "+msg, activities.ErrPlugin, nil)
+}
+
+// request builds what a plugin is told about a step.
+func (a *Activities) request(in activities.StepInput, step sdk.Step, options []byte, plugin string) (sdk.Request, error) {
+	req := sdk.Request{
+		Key: effectKey(in, string(step)), Component: in.Component, Host: in.Host, Run: in.Run,
+		Attempt: in.Attempt, Reason: in.Reason, Options: options, Plan: in.Plan,
+		WorkDir: filepath.Join(a.Config.Paths.Var, "work", in.Component, plugin),
+	}
+	if in.CheckpointID != "" {
+		c, err := a.Checkpoints.Get(in.CheckpointID)
+		if err != nil {
+			return req, err
+		}
+		req.CheckpointDir = c.Dir
+	}
+	good, ok, err := a.Checkpoints.Latest(in.Component, checkpoint.KindHealthy)
+	if err != nil {
+		return req, err
+	}
+	if ok {
+		req.HealthyDir = good.Dir
+	}
+	return req, nil
+}
+
+// effectKey names the effect of one step of one run, also over crashes and retries.
+func effectKey(in activities.StepInput, step string) string {
+	key := in.Run + "/" + step
+	if in.Strategy != "" {
+		key += fmt.Sprintf("/%s/%d", in.Strategy, in.Attempt)
+	}
+	return key
+}
+
+// record writes one line to the operational ledger.
+func (a *Activities) record(ctx context.Context, key string, r shivx.RecoveryRecord) (ledger.Record, error) {
+	r.EventID = key
+	r.Timestamp = time.Now().UTC()
+	rec, err := a.Ledger.Append(ctx, key, r)
+	if err != nil {
+		return rec, fmt.Errorf("write %s to the operational ledger: %w", r.EventType, err)
+	}
+	return rec, nil
+}
