@@ -1,0 +1,154 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/activities"
+)
+
+// ComponentInput is the state with which an entity starts or goes on after continue-as-new.
+type ComponentInput struct {
+	shivx.Target
+	State ComponentState `json:"state,omitzero"`
+}
+
+// Component is the entity of one component on one host: it holds the lock under which at most
+// one run touches the component, turns faults into heals within the component's limits, and
+// keeps automation away during maintenance. It lives for as long as the component does.
+func Component(ctx workflow.Context, in ComponentInput) error {
+	c, err := setupComponent(ctx, in)
+	if err != nil {
+		return err
+	}
+	return c.run(ctx)
+}
+
+func (c *component) run(ctx workflow.Context) error {
+	for {
+		c.startDue(ctx)
+		c.show(ctx)
+		if c.mayContinueAsNew(ctx) {
+			return workflow.NewContinueAsNewError(ctx, shivx.TypeComponent, ComponentInput{Target: c.Target, State: c.state()})
+		}
+		seen := c.changes
+		due, ok := c.nextDue(ctx)
+		changed := func() bool { return c.changes != seen || c.cutPossible(ctx) }
+		var err error
+		if ok {
+			_, err = workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
+				Timeout: due.Sub(workflow.Now(ctx)), TimerOptions: workflow.TimerOptions{Summary: c.dueFor},
+			}, changed)
+		} else {
+			err = workflow.Await(ctx, changed)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// startDue does what is due now: a heal for a pending fault, a look after a holder, a checkpoint.
+func (c *component) startDue(ctx workflow.Context) {
+	now := workflow.Now(ctx)
+	if c.Holder != nil && !now.Before(c.lookAt) {
+		c.lookAfterHolder(ctx)
+	}
+	if c.Pending != nil && c.Holder == nil && !c.inMaintenance(now) {
+		c.startPending(ctx, now)
+	}
+	if every := c.Policy.CheckpointEvery.Std(); every > 0 && c.Holder == nil && c.stopCheckpoint == nil && !now.Before(c.LastCheckpoint.Add(every)) {
+		c.LastCheckpoint = now
+		workflow.GoNamed(ctx, "checkpoint", func(ctx workflow.Context) {
+			if _, err := c.takeCheckpoint(ctx); err != nil {
+				workflow.GetLogger(ctx).Warn("no checkpoint", "reason", reason(err))
+			}
+			c.changes++
+		})
+	}
+}
+
+// startPending starts a heal for the pending fault when cooldown and budget allow it.
+func (c *component) startPending(ctx workflow.Context, now time.Time) {
+	if now.Before(c.NotBefore) {
+		return
+	}
+	if n := c.healsSince(now.Add(-c.Policy.Limits.Window.Std())); n >= c.Policy.Limits.Heals {
+		c.overBudget(ctx, n)
+		return
+	}
+	f := *c.Pending
+	c.Pending = nil
+	if _, err := c.startHeal(ctx, SelfHealInput{Target: c.Target, Reason: f.Reason, Finding: &f}); err != nil {
+		workflow.GetLogger(ctx).Error("the heal did not start", "error", err)
+	}
+}
+
+// nextDue returns the next time at which something must be done without being asked.
+func (c *component) nextDue(ctx workflow.Context) (time.Time, bool) {
+	now := workflow.Now(ctx)
+	var due time.Time
+	earlier := func(t time.Time, what string) {
+		if t.After(now) && (due.IsZero() || t.Before(due)) {
+			due, c.dueFor = t, what
+		}
+	}
+	if c.Holder != nil {
+		earlier(c.lookAt, "look whether the run under way still lives")
+	}
+	if c.Pending != nil && c.Holder == nil {
+		earlier(c.NotBefore, "cooldown")
+		if m := c.Maintenance; m != nil && m.On {
+			earlier(m.Until, "end of maintenance")
+		}
+	}
+	if every := c.Policy.CheckpointEvery.Std(); every > 0 && c.Holder == nil && c.stopCheckpoint == nil {
+		earlier(c.LastCheckpoint.Add(every), "next checkpoint")
+	}
+	return due, !due.IsZero()
+}
+
+// startHeal starts the child run and takes the lock for it.
+func (c *component) startHeal(ctx workflow.Context, in SelfHealInput) (activities.RunRef, error) {
+	if c.stopCheckpoint != nil {
+		c.stopCheckpoint() // what it copies now is not a healthy state any more
+	}
+	c.Holder = &Holder{Since: workflow.Now(ctx), Reason: in.Reason, Finding: in.Finding}
+	childCtx := workflow.WithChildOptions(ctx, selfHealOptions(c.Target, in))
+	child := workflow.ExecuteChildWorkflow(childCtx, shivx.TypeSelfHeal, in)
+	var exec workflow.Execution
+	if err := child.GetChildWorkflowExecution().Get(ctx, &exec); err != nil {
+		// A run of this id is open already: started by hand under the entity's own id.
+		c.Holder = nil
+		c.NotBefore = workflow.Now(ctx).Add(c.Policy.Limits.Cooldown.Std())
+		c.changes++
+		return activities.RunRef{}, err
+	}
+	ref := activities.RunRef{WorkflowID: exec.ID, RunID: exec.RunID}
+	c.Holder.RunRef = ref
+	c.Heals = append(c.Heals, workflow.Now(ctx))
+	c.lookAt = workflow.Now(ctx).Add(lookEvery)
+	c.changes++
+	if r := c.early; r != nil && r.Holder == ref {
+		c.ended(ctx, *r)
+	}
+	c.early = nil
+	return ref, nil
+}
+
+// cutPossible says whether the history should and may be cut here: nothing is under way that
+// this run alone knows of.
+func (c *component) cutPossible(ctx workflow.Context) bool {
+	return workflow.GetInfo(ctx).GetContinueAsNewSuggested() &&
+		workflow.AllHandlersFinished(ctx) && c.working == 0 && c.stopCheckpoint == nil
+}
+
+func (c *component) mayContinueAsNew(ctx workflow.Context) bool {
+	if !c.cutPossible(ctx) {
+		return false
+	}
+	c.drain(ctx)
+	return true
+}

@@ -1,0 +1,42 @@
+package workflows
+
+import (
+	"errors"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/shivx/shivx/activities"
+)
+
+var nonRetryable = []string{
+	activities.ErrPlugin, activities.ErrUnknownEffect, activities.ErrUnknownComponent, activities.ErrBusy,
+}
+
+// hostVanished says whether err means that no agent of the host took the work in time.
+func hostVanished(err error) bool {
+	var timeout *temporal.TimeoutError
+	return errors.As(err, &timeout) && timeout.TimeoutType() == enumspb.TIMEOUT_TYPE_SCHEDULE_TO_START
+}
+
+// isType says whether err is an application error of the given type.
+func isType(err error, name string) bool {
+	var app *temporal.ApplicationError
+	return errors.As(err, &app) && app.Type() == name
+}
+
+// reason returns the message of err for people, without Temporal's wrapping.
+func reason(err error) string {
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) {
+		return app.Message()
+	}
+	if hostVanished(err) {
+		return "no agent of the host took the work in time"
+	}
+	var timeout *temporal.TimeoutError
+	if errors.As(err, &timeout) {
+		return "timed out: " + timeout.Message()
+	}
+	return err.Error()
+}

@@ -1,0 +1,39 @@
+// Package workflows holds the runbooks: one durable Temporal workflow per file.
+//
+// Workflows decide; they touch no host. Everything that acts is an activity on the queue of
+// the host it touches (package activities). The names of workflows, signals, updates and
+// queries are wire format and stand in package shivx.
+package workflows
+
+import (
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/shivx/shivx"
+)
+
+// Typed search attributes.
+var (
+	AttrComponent = temporal.NewSearchAttributeKeyKeyword(shivx.AttrComponent)
+	AttrHost      = temporal.NewSearchAttributeKeyKeyword(shivx.AttrHost)
+	AttrRunbook   = temporal.NewSearchAttributeKeyKeyword(shivx.AttrRunbook)
+	AttrOutcome   = temporal.NewSearchAttributeKeyKeyword(shivx.AttrOutcome)
+)
+
+// SearchAttributes returns what a run of kind on t is found by.
+func SearchAttributes(kind string, t shivx.Target) temporal.SearchAttributes {
+	return temporal.NewSearchAttributes(
+		AttrRunbook.ValueSet(kind), AttrComponent.ValueSet(t.Component), AttrHost.ValueSet(t.Host))
+}
+
+// Register binds every workflow to its wire name.
+func Register(r worker.WorkflowRegistry) {
+	for name, w := range map[string]any{
+		shivx.TypeSelfHeal:      SelfHeal,
+		shivx.TypeComponent:     Component,
+		shivx.TypeLedgerWitness: LedgerWitness,
+	} {
+		r.RegisterWorkflowWithOptions(w, workflow.RegisterOptions{Name: name})
+	}
+}

@@ -1,0 +1,252 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/activities"
+)
+
+// Abort stops a run.
+type Abort struct {
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+func (a Abort) message() string {
+	switch {
+	case a.By == "" && a.Reason == "":
+		return "stopped"
+	case a.By == "":
+		return "stopped: " + a.Reason
+	case a.Reason == "":
+		return "stopped by " + a.By
+	default:
+		return "stopped by " + a.By + ": " + a.Reason
+	}
+}
+
+// By says who asks for something.
+type By struct {
+	By string `json:"by"`
+}
+
+// Decision answers a run that waits for approval.
+type Decision struct {
+	By string `json:"by"`
+	// Deny refuses; otherwise the decision approves.
+	Deny bool   `json:"deny,omitempty"`
+	Note string `json:"note,omitempty"`
+}
+
+// control is what people have asked of a run.
+type control struct {
+	stop     *Abort
+	resolved bool
+	paused   string // by whom
+	// waiting is the strategy that needs approval now; "" if none does.
+	waiting   string
+	approval  shivx.Approval
+	decisions []Decision
+}
+
+// stopped says whether the run must end and compensate.
+func (h *selfHeal) stopped() bool { return h.control.stop != nil }
+
+// goesOn says whether further strategies may be tried.
+func (h *selfHeal) goesOn() bool { return !h.stopped() && h.vanished == nil }
+
+// listen handles the signals for as long as the run lives. stop cancels the work under way.
+func (h *selfHeal) listen(ctx workflow.Context, stop workflow.CancelFunc) {
+	aborts := workflow.GetSignalChannelWithOptions(ctx, shivx.SignalAbort, workflow.SignalChannelOptions{
+		Description: `Stop this run and put everything back as it was. {"by":"ana","reason":"wrong host"}`})
+	resolved := workflow.GetSignalChannelWithOptions(ctx, shivx.SignalResolved, workflow.SignalChannelOptions{
+		Description: "The fault is over. Before the recovery this stops the run, which compensates and verifies."})
+	workflow.GoNamed(ctx, "signals", func(ctx workflow.Context) {
+		sel := workflow.NewSelector(ctx)
+		sel.AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) {
+			h.halt(Abort{Reason: "the run was cancelled"}, stop)
+		})
+		sel.AddReceive(aborts, func(c workflow.ReceiveChannel, _ bool) {
+			var a Abort
+			c.Receive(ctx, &a)
+			h.halt(a, stop)
+		})
+		sel.AddReceive(resolved, func(c workflow.ReceiveChannel, _ bool) {
+			var f shivx.Finding
+			c.Receive(ctx, &f)
+			h.onResolved(f, stop)
+		})
+		for !h.stopped() {
+			sel.Select(ctx)
+		}
+	})
+}
+
+func (h *selfHeal) halt(a Abort, stop workflow.CancelFunc) {
+	if h.control.stop == nil {
+		h.control.stop = &a
+		stop()
+	}
+}
+
+// onResolved stops a run that has not begun to recover. Once it has, the fault going away is
+// what the recovery was for, and the validation that follows is the verification.
+func (h *selfHeal) onResolved(f shivx.Finding, stop workflow.CancelFunc) {
+	if h.acted {
+		return
+	}
+	h.control.resolved = true
+	h.halt(Abort{Reason: "the fault resolved by itself: " + f.Reason}, stop)
+}
+
+// serve registers queries and updates.
+func (h *selfHeal) serve(ctx workflow.Context) error {
+	err := workflow.SetQueryHandlerWithOptions(ctx, shivx.QueryStatus, func() (SelfHealStatus, error) { return h.status(), nil },
+		workflow.QueryHandlerOptions{Description: "Where the run is: steps, what it waits for, who paused it."})
+	if err != nil {
+		return err
+	}
+	err = workflow.SetUpdateHandlerWithOptions(ctx, shivx.UpdateApprove, h.approve, workflow.UpdateHandlerOptions{
+		Description: `Approve the strategy that waits, or refuse it with "deny":true. {"by":"ana"}`,
+		Validator:   h.mayApprove,
+	})
+	if err != nil {
+		return err
+	}
+	err = workflow.SetUpdateHandlerWithOptions(ctx, shivx.UpdatePause, func(ctx workflow.Context, by By) (SelfHealStatus, error) {
+		h.control.paused = by.By
+		h.show(ctx)
+		return h.status(), nil
+	}, workflow.UpdateHandlerOptions{Description: `Hold the run before its next step. {"by":"ana"}`, Validator: named})
+	if err != nil {
+		return err
+	}
+	return workflow.SetUpdateHandlerWithOptions(ctx, shivx.UpdateResume, func(ctx workflow.Context, by By) (SelfHealStatus, error) {
+		h.control.paused = ""
+		h.show(ctx)
+		return h.status(), nil
+	}, workflow.UpdateHandlerOptions{Description: `Let a paused run go on. {"by":"ana"}`, Validator: named})
+}
+
+func named(by By) error {
+	if by.By == "" {
+		return badInput(`say who asks: {"by":"NAME"}`)
+	}
+	return nil
+}
+
+func (h *selfHeal) mayApprove(d Decision) error {
+	switch {
+	case h.control.waiting == "":
+		return temporal.NewNonRetryableApplicationError("the run waits for no approval", "NotWaiting", nil)
+	case d.By == "":
+		return badInput(`say who decides: {"by":"NAME"}`)
+	case len(h.control.approval.Of) > 0 && !slices.Contains(h.control.approval.Of, d.By):
+		return temporal.NewNonRetryableApplicationError(
+			fmt.Sprintf("%s is not among those who may approve: %v", d.By, h.control.approval.Of), "NotAllowed", nil)
+	default:
+		return nil
+	}
+}
+
+// approve records a decision; a second one by the same person replaces the first.
+func (h *selfHeal) approve(ctx workflow.Context, d Decision) (SelfHealStatus, error) {
+	h.control.decisions = slices.DeleteFunc(h.control.decisions, func(o Decision) bool { return o.By == d.By })
+	h.control.decisions = append(h.control.decisions, d)
+	h.show(ctx)
+	return h.status(), nil
+}
+
+// decided says whether the approval asked for is granted or refused; open is true while neither.
+func (c *control) decided() (granted, open bool) {
+	yes := 0
+	for _, d := range c.decisions {
+		if d.Deny {
+			return false, false
+		}
+		yes++
+	}
+	return yes >= c.approval.Required, yes < c.approval.Required
+}
+
+// allowed says whether a strategy may be used: what changes data needs a checkpoint and, where
+// there is a traffic path, isolation; and what the configuration says people must approve.
+func (h *selfHeal) allowed(ctx workflow.Context, rung activities.Strategy) bool {
+	if rung.Destructive && !h.in.Plan {
+		if h.checkpt == "" {
+			h.refuse(ctx, rung, "it changes data and there is no checkpoint to go back to")
+			return false
+		}
+		if h.unisolated != "" {
+			h.refuse(ctx, rung, "it changes data and the component is still in traffic: "+h.unisolated)
+			return false
+		}
+	}
+	if rung.Approval.Required == 0 || h.in.Plan {
+		return true
+	}
+	return h.awaitApproval(ctx, rung)
+}
+
+func (h *selfHeal) awaitApproval(ctx workflow.Context, rung activities.Strategy) bool {
+	c := &h.control
+	c.waiting, c.approval, c.decisions = rung.Name, rung.Approval, nil
+	until := workflow.Now(ctx).Add(rung.Approval.TTL.Std())
+	h.note(ctx, fmt.Sprintf("%s waits for %d approval(s) until %s", rung.Name, rung.Approval.Required, until.Format(time.TimeOnly)))
+	inTime, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
+		Timeout:      rung.Approval.TTL.Std(),
+		TimerOptions: workflow.TimerOptions{Summary: "approval of " + rung.Name},
+	}, func() bool {
+		_, open := c.decided()
+		return !open
+	})
+	granted, _ := c.decided()
+	if !inTime {
+		granted = rung.Approval.Grant
+	}
+	c.waiting = ""
+	h.note(ctx, "")
+	if err != nil || h.stopped() {
+		return false
+	}
+	if !granted {
+		h.refuse(ctx, rung, refusal(c.decisions, inTime, rung.Approval))
+	}
+	return granted
+}
+
+func refusal(ds []Decision, inTime bool, a shivx.Approval) string {
+	for _, d := range ds {
+		if d.Deny {
+			return "refused by " + d.By + " " + d.Note
+		}
+	}
+	if !inTime {
+		return fmt.Sprintf("not approved within %s", a.TTL)
+	}
+	return "not approved"
+}
+
+// refuse notes a rung that was not used.
+func (h *selfHeal) refuse(ctx workflow.Context, rung activities.Strategy, why string) {
+	h.add(activities.StepReport{Step: shivx.StepRecover, Strategy: rung.Name, State: stateFailed,
+		Summary: "not used: " + why, Started: workflow.Now(ctx)})
+	h.show(ctx)
+}
+
+// awaitResume holds the run while it is paused.
+func (h *selfHeal) awaitResume(ctx workflow.Context) {
+	if h.control.paused == "" {
+		return
+	}
+	h.note(ctx, "paused by "+h.control.paused)
+	// Await ends with an error only when the run is cancelled, which the caller sees by itself.
+	_ = workflow.Await(ctx, func() bool { return h.control.paused == "" })
+	h.note(ctx, "")
+}

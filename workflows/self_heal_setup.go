@@ -1,0 +1,209 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/activities"
+)
+
+// selfHeal is the state of one run.
+type selfHeal struct {
+	in      SelfHealInput
+	target  shivx.Target
+	run_    string
+	started time.Time
+
+	policy     activities.Inspection
+	inspected  bool
+	steps      []activities.StepReport
+	isolated   bool
+	acted      bool // a recovery has begun: its effect may be under way
+	unsettled  *rungAttempt
+	checkpt    string
+	result     SelfHealResult
+	control    control
+	unisolated string // why the component could not be taken out of traffic
+	vanished   error  // set once no agent of the host answers
+	waitsFor   string // what holds the run up, for people
+}
+
+// rungAttempt is a recovery that was begun and neither validated nor taken back.
+type rungAttempt struct {
+	rung    activities.Strategy
+	attempt int
+}
+
+func setupSelfHeal(ctx workflow.Context, in SelfHealInput) (*selfHeal, error) {
+	if in.Component == "" {
+		return nil, badInput(`the input has no component; give at least {"component":"NAME"}`)
+	}
+	target := in.Target
+	if in.Host == "" {
+		t, err := shivx.ParseTarget(in.Component)
+		if err != nil {
+			return nil, badInput(err.Error())
+		}
+		target = t
+	}
+	info := workflow.GetInfo(ctx)
+	h := &selfHeal{
+		in: in, target: target, started: workflow.Now(ctx),
+		run_: info.WorkflowExecution.ID + " " + info.WorkflowExecution.RunID,
+	}
+	for _, s := range shivx.Steps() {
+		h.steps = append(h.steps, activities.StepReport{Step: s, State: stateWaiting})
+	}
+	if err := h.serve(ctx); err != nil {
+		return nil, err
+	}
+	h.show(ctx)
+	return h, nil
+}
+
+func badInput(msg string) error {
+	return temporal.NewNonRetryableApplicationError(msg, "BadInput", nil)
+}
+
+// locate finds the host when the run was started without one.
+func (h *selfHeal) locate(ctx workflow.Context) ending {
+	if h.target.Host == "" {
+		queue := workflow.GetInfo(ctx).TaskQueueName
+		t, err := activities.Locate.Execute(quickRead(ctx, queue, "find the host of "+h.target.Component),
+			activities.LocateInput{Component: h.target.Component})
+		if err != nil {
+			return h.refused(err)
+		}
+		h.target = t
+	}
+	err := workflow.UpsertTypedSearchAttributes(ctx, AttrRunbook.ValueSet(shivx.RunbookSelfHeal),
+		AttrComponent.ValueSet(h.target.Component), AttrHost.ValueSet(h.target.Host))
+	if err != nil {
+		return h.refused(err)
+	}
+	return ending{}
+}
+
+// acquire takes the component's lock. A run started by the Component entity has it already,
+// and a plan needs none.
+func (h *selfHeal) acquire(ctx workflow.Context) ending {
+	info := workflow.GetInfo(ctx)
+	if h.in.Plan {
+		return ending{}
+	}
+	if p := info.ParentWorkflowExecution; p != nil && p.ID == shivx.ComponentID(h.target) {
+		return ending{}
+	}
+	_, err := activities.Acquire.Execute(quickRead(ctx, info.TaskQueueName, "ask for the lock of "+h.target.String()),
+		activities.AcquireInput{
+			Target: h.target, Force: h.in.Force,
+			Holder: activities.RunRef{WorkflowID: info.WorkflowExecution.ID, RunID: info.WorkflowExecution.RunID},
+		})
+	if err != nil {
+		return h.refused(err)
+	}
+	return ending{}
+}
+
+// inspect learns the component's policy and whether there is anything to heal.
+func (h *selfHeal) inspect(ctx workflow.Context) ending {
+	p, err := activities.Inspect.Execute(quickRead(ctx, shivx.HostQueue(h.target.Host), "read the policy, run the checks"),
+		activities.InspectInput{Target: h.target})
+	if err != nil {
+		return h.failed(err)
+	}
+	h.policy, h.inspected = p, true
+	if h.in.Window != nil {
+		h.policy.Observe.Window = *h.in.Window
+	}
+	if h.in.Strategy != "" && len(h.ladder()) == 0 {
+		return ending{outcome: shivx.OutcomeRefused,
+			message: fmt.Sprintf("%s has no strategy %q", h.target, h.in.Strategy), hint: h.strategyNames()}
+	}
+	if p.Healthy && h.foundByChecks() {
+		return ending{outcome: shivx.OutcomeHealthy, message: "all checks pass; nothing was touched"}
+	}
+	return ending{}
+}
+
+// foundByChecks says whether the run was started by the agent's own sensors, so that passing
+// checks mean that nothing is left to heal. What an operator or an alert asks for is done.
+func (h *selfHeal) foundByChecks() bool {
+	f := h.in.Finding
+	return f != nil && (f.Source == shivx.SourceHealthCheck || f.Source == shivx.SourceProcessExit)
+}
+
+// awaitDependencies waits, within the configured time, for unhealthy dependencies: healing a
+// component whose database is down would only burn its budget.
+func (h *selfHeal) awaitDependencies(ctx workflow.Context) ending {
+	deadline := workflow.Now(ctx).Add(h.policy.DependencyWait.Std())
+	for len(h.policy.Unhealthy) > 0 && !h.in.Plan && !h.stopped() {
+		left := deadline.Sub(workflow.Now(ctx))
+		if left <= 0 {
+			return ending{}
+		}
+		h.note(ctx, fmt.Sprintf("waiting for %v, which it depends on, until %s", h.policy.Unhealthy, deadline.Format(time.TimeOnly)))
+		if err := workflow.Sleep(ctx, min(2*time.Second, left)); err != nil {
+			return ending{}
+		}
+		if end := h.inspect(ctx); end.over() {
+			return end
+		}
+	}
+	h.note(ctx, "")
+	return ending{}
+}
+
+// ladder returns the rungs to try, from the strategy asked for on.
+func (h *selfHeal) ladder() []activities.Strategy {
+	for i, s := range h.policy.Ladder {
+		if h.in.Strategy == "" || s.Name == h.in.Strategy {
+			return h.policy.Ladder[i:]
+		}
+	}
+	return nil
+}
+
+// attempts returns how often a rung is tried; a plan shows it once.
+func (h *selfHeal) attempts(rung activities.Strategy) int {
+	if h.in.Plan {
+		return 1
+	}
+	return max(1, rung.Attempts)
+}
+
+func (h *selfHeal) strategyNames() string {
+	names := "its strategies are:"
+	for _, s := range h.policy.Ladder {
+		names += " " + s.Name
+	}
+	return names
+}
+
+func (h *selfHeal) refused(err error) ending {
+	if temporal.IsCanceledError(err) {
+		return h.failed(err)
+	}
+	return ending{outcome: shivx.OutcomeRefused, message: reason(err)}
+}
+
+// failed turns an error of an activity into the end of the run.
+func (h *selfHeal) failed(err error) ending {
+	switch {
+	case hostVanished(err):
+		return ending{outcome: shivx.OutcomeUnreachable, escalate: true,
+			message: fmt.Sprintf("no agent of %s took the work within %s", h.target.Host, hostPatience),
+			hint:    "check that the host is up and its agent connected to Temporal"}
+	case temporal.IsCanceledError(err) || errors.Is(err, workflow.ErrCanceled):
+		return ending{outcome: shivx.OutcomeAborted, message: "cancelled"}
+	case isType(err, activities.ErrUnknownComponent):
+		return ending{outcome: shivx.OutcomeRefused, message: reason(err)}
+	default:
+		return ending{outcome: shivx.OutcomeFailed, message: reason(err), escalate: true}
+	}
+}
