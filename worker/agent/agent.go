@@ -1,0 +1,133 @@
+// Package agent is the composition root of the host agent: it builds the sensors, the ledger,
+// the plugins and the Temporal workers from the configuration and runs them together.
+//
+// Sensing and recording never wait for Temporal. What was found while Temporal was away is in
+// the ledger, which is also the outbox: the dispatcher (dispatch.go) reads it from a saved
+// position and tells the component's entity, once Temporal answers.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shivx/shivx/activities/recovery"
+	"github.com/shivx/shivx/internal/api"
+	"github.com/shivx/shivx/internal/checkpoint"
+	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/health"
+	"github.com/shivx/shivx/internal/ledger"
+	"github.com/shivx/shivx/internal/notify"
+	"github.com/shivx/shivx/plugins/builtin"
+	"github.com/shivx/shivx/plugins/host"
+)
+
+// OperationalLedger is the path of the ledger of recoveries below the configured var folder.
+const OperationalLedger = "recovery/operational_ledger.ndjson"
+
+// Agent watches and heals the components of one host.
+type Agent struct {
+	cfg    *config.Config
+	client client.Client
+	// namespace of Temporal in which the runbooks live.
+	namespace string
+	log       *slog.Logger
+	ledger    *ledger.Ledger
+	monitor   *health.Monitor
+	plugins   *host.Set
+	steps     *recovery.Activities
+	api       *api.Server
+	heads     chan ledger.Head
+	kick      chan struct{}
+}
+
+// New builds an agent; nothing runs yet. c may be a lazy client: the server need not answer.
+func New(cfg *config.Config, c client.Client, namespace string, log *slog.Logger) (*Agent, error) {
+	a := &Agent{cfg: cfg, client: c, namespace: namespace, log: log, heads: make(chan ledger.Head, 1), kick: make(chan struct{}, 1)}
+	if err := a.open(); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	return a, nil
+}
+
+// open makes the folders and opens what the agent owns on disk.
+func (a *Agent) open() error {
+	path := filepath.Join(a.cfg.Paths.Var, OperationalLedger)
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return fmt.Errorf("make the ledger's folder: %w", err)
+	}
+	var err error
+	a.ledger, err = ledger.Open(path, ledger.Options{Logger: a.log, OnHead: a.onHead})
+	if err != nil {
+		return fmt.Errorf("open the operational ledger: %w", err)
+	}
+	checkpoints, err := checkpoint.Open(filepath.Join(a.cfg.Paths.Var, "checkpoints"))
+	if err != nil {
+		return fmt.Errorf("open the checkpoints: %w", err)
+	}
+	a.plugins = host.New(builtin.All(builtin.Options{Checkpoints: checkpoints, Logger: a.log}), specs(a.cfg), a.log)
+	a.monitor, err = health.NewMonitor(a.cfg.Host, a.cfg.Components, health.Options{Logger: a.log, Report: a.report})
+	if err != nil {
+		return fmt.Errorf("build the health checks: %w", err)
+	}
+	a.steps = &recovery.Activities{
+		Config: a.cfg, Checks: a.monitor, Plugins: a.plugins, Checkpoints: checkpoints,
+		Ledger: a.ledger, Notifier: notify.New(a.cfg.Notify, a.log), Logger: a.log,
+	}
+	a.api, err = api.New(a.cfg, a.monitor, a.alert, a.log)
+	if err != nil {
+		return fmt.Errorf("build the HTTP API: %w", err)
+	}
+	return nil
+}
+
+func specs(cfg *config.Config) []host.Spec {
+	var out []host.Spec
+	for _, p := range cfg.Plugins {
+		out = append(out, host.Spec{Name: p.Name, Path: p.Path, Args: p.Args, SHA256: p.SHA256})
+	}
+	return out
+}
+
+// Run senses, records and acts until ctx ends, then stops in order: sensors first, then the
+// steps under way, the plugins and the ledger.
+func (a *Agent) Run(ctx context.Context) error {
+	a.log.Info("the agent is up", "host", a.cfg.Host, "components", len(a.cfg.Components), "api", a.api.Address())
+	group, sensing := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.monitor.Run(sensing) })
+	group.Go(func() error { return a.api.Run(sensing) })
+	group.Go(func() error { return a.temporal(sensing) })
+	err := group.Wait()
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = nil
+	}
+	return errors.Join(err, a.close())
+}
+
+func (a *Agent) close() error {
+	var err error
+	if a.plugins != nil {
+		a.plugins.Close()
+	}
+	if a.ledger != nil {
+		err = a.ledger.Close()
+	}
+	return err
+}
+
+// pause waits for d or the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

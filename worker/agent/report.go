@@ -1,0 +1,63 @@
+package agent
+
+import (
+	"context"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/ledger"
+)
+
+// report records what a sensor found and wakes the dispatcher.
+func (a *Agent) report(ctx context.Context, f shivx.Finding) {
+	if err := a.record(ctx, f); err != nil {
+		// Availability first: a fault that cannot be recorded, say because the disk is full, is
+		// still healed if Temporal answers.
+		a.log.Error("a finding could not be recorded; telling Temporal directly", "component", f.Component, "error", err)
+		if err := a.tell(ctx, f); err != nil {
+			a.log.Error("a finding is lost until its reminder", "component", f.Component, "finding", f.ID, "error", err)
+		}
+		return
+	}
+	level := a.log.Warn
+	if f.Resolved {
+		level = a.log.Info
+	}
+	level(f.Reason, "component", f.Component, "source", f.Source, "resolved", f.Resolved)
+}
+
+// alert records what an alert says; unlike a sensor, its sender can be asked to try again.
+func (a *Agent) alert(ctx context.Context, f shivx.Finding) error { return a.record(ctx, f) }
+
+func (a *Agent) record(ctx context.Context, f shivx.Finding) error {
+	event := shivx.EventFault
+	if f.Resolved {
+		event = shivx.EventResolved
+	}
+	_, err := a.ledger.Append(ctx, f.ID, shivx.RecoveryRecord{
+		EventID: f.ID, Timestamp: f.ObservedAt.UTC(), EventType: event, Component: f.Component, Host: f.Host,
+		Severity: f.Severity, Message: f.Reason, Details: f,
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case a.kick <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// onHead hands the latest signed head to the witness; an older one that still waits is dropped.
+func (a *Agent) onHead(h ledger.Head) {
+	for {
+		select {
+		case a.heads <- h:
+			return
+		default:
+		}
+		select {
+		case <-a.heads:
+		default:
+		}
+	}
+}

@@ -1,0 +1,75 @@
+// Command shivx-worker is the host agent: it senses, records and acts on one host.
+//
+// Where Temporal is comes from the environment or Temporal's profile file (TEMPORAL_ADDRESS,
+// TEMPORAL_NAMESPACE, TEMPORAL_PROFILE, TEMPORAL_TLS_…, TEMPORAL_API_KEY). The agent starts and
+// senses also while Temporal is away.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/envconfig"
+	sdklog "go.temporal.io/sdk/log"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/worker/agent"
+)
+
+// Exit codes.
+const (
+	exitFailure = 1
+	exitConfig  = 2
+)
+
+func main() {
+	os.Exit(run())
+}
+
+func run() int {
+	path := flag.String("config", "/etc/shivx/shivx.yaml", "configuration file")
+	flag.Parse()
+	log := agent.NewLogger(os.Stderr)
+	slog.SetDefault(log)
+
+	cfg, err := agent.Load(*path, os.Stderr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "shivx-worker:", err)
+		return exitConfig
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := serve(ctx, cfg, log); err != nil {
+		log.Error("the agent stopped", "error", err, "hint", shivx.HintOf(err))
+		return exitFailure
+	}
+	return 0
+}
+
+func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+	options, err := envconfig.LoadDefaultClientOptions()
+	if err != nil {
+		return fmt.Errorf("read Temporal's client configuration: %w", err)
+	}
+	if options.Namespace == "" {
+		options.Namespace = client.DefaultNamespace
+	}
+	options.Logger = sdklog.NewStructuredLogger(agent.Quiet(log))
+	c, err := client.NewLazyClient(options)
+	if err != nil {
+		return fmt.Errorf("make the Temporal client: %w", err)
+	}
+	defer c.Close()
+	a, err := agent.New(cfg, c, options.Namespace, log)
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}
