@@ -1,0 +1,60 @@
+# Two commands are enough: `make run` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+ROOT  := $(CURDIR)
+BIN   := $(ROOT)/bin
+GO    ?= go
+LOCAL := deploy/local
+RUNARGS ?=
+
+.PHONY: help run build test check lint workflowcheck e2e crash bench screenshots generate tidy clean
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(BIN)/shivx $(BIN)/shivx-demo $(BIN)/shivx-local ## Start everything: Temporal, its Web UI, the agent and a demo service
+	cd $(LOCAL) && exec $(BIN)/shivx-local -demo $(BIN)/shivx-demo $(RUNARGS)
+
+build: $(BIN)/shivx $(BIN)/shivx-worker $(BIN)/shivx-demo $(BIN)/shivx-local ## Build every program into bin/
+
+# Go's own build cache decides what is built anew.
+.PHONY: $(BIN)/shivx $(BIN)/shivx-worker $(BIN)/shivx-demo $(BIN)/shivx-local
+$(BIN)/shivx:
+	@$(GO) build -o $@ ./starter
+$(BIN)/shivx-worker:
+	@$(GO) build -o $@ ./worker
+$(BIN)/shivx-demo:
+	@cd $(LOCAL) && $(GO) build -o $@ ./demo
+$(BIN)/shivx-local:
+	@echo "building the embedded Temporal server; the first time this takes some minutes …"
+	@cd $(LOCAL) && $(GO) build -o $@ .
+
+test: ## Run the tests of all packages with the race detector
+	$(GO) test -race ./...
+
+check: lint workflowcheck test ## What continuous integration runs before the end-to-end tests
+
+lint: ## Formatting, vet and linters
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt"; exit 1; }
+	$(GO) vet ./...
+	cd tools && $(GO) tool golangci-lint run --config $(ROOT)/.golangci.yml --path-mode=abs $(ROOT)/...
+
+workflowcheck: ## Look for what would make workflows differ when they are replayed
+	cd tools && $(GO) build -o $(BIN)/workflowcheck go.temporal.io/sdk/contrib/tools/workflowcheck
+	$(BIN)/workflowcheck -config workflowcheck.yaml ./workflows/...
+
+e2e: build ## Heal real services: Redis, nginx, HAProxy, PostgreSQL
+	$(GO) test -count=1 -timeout 20m ./test/e2e/...
+
+crash: build ## Kill worker and server at every step; nothing may be lost or doubled
+	$(GO) test -count=1 -timeout 30m ./test/crash/...
+
+bench: build ## Measure, beside peers in the same run
+	$(GO) test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 2s ./internal/ledger
+	$(GO) test -count=1 -timeout 30m -v -run Bench ./test/peers/...
+
+generate: ## Generate the plugin protocol and the configuration's schema anew
+	$(GO) generate ./...
+
+clean: ## Remove what was built; what the demo wrote stays in var/
+	rm -rf $(BIN)

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/server/common/authorization"
+	"go.temporal.io/server/common/cluster"
+	"go.temporal.io/server/common/config"
+	"go.temporal.io/server/common/dynamicconfig"
+	"go.temporal.io/server/common/headers"
+	"go.temporal.io/server/common/log"
+	sqliteplugin "go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
+	"go.temporal.io/server/schema/sqlite"
+	"go.temporal.io/server/temporal"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/shivx/shivx"
+)
+
+const (
+	localhost = "127.0.0.1"
+	clusterID = "active"
+	// retention of closed runs; the server's own default is a day.
+	retention = 30 * 24 * time.Hour
+)
+
+// server is the embedded Temporal server on one SQLite file.
+type server struct {
+	temporal temporal.Server
+	address  string
+}
+
+// newServer prepares the database and the server; it does not listen yet.
+func newServer(dir string, port int) (*server, error) {
+	// The schema of a file is never migrated: another server version uses another file.
+	db := filepath.Join(dir, "temporal-"+headers.ServerVersion+".db")
+	cfg, err := serverConfig(db, port)
+	if err != nil {
+		return nil, err
+	}
+	if err := prepareDatabase(db, cfg); err != nil {
+		return nil, err
+	}
+	logger := log.NewZapLogger(log.BuildZapLogger(log.Config{Level: "error", OutputFile: filepath.Join(dir, "temporal.log")}))
+	s, err := temporal.NewServer(
+		temporal.WithConfig(cfg),
+		temporal.ForServices(temporal.DefaultServices),
+		temporal.WithLogger(logger),
+		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
+		temporal.WithDynamicConfigClient(dynamicConfig()),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("build the Temporal server: %w", err)
+	}
+	return &server{temporal: s, address: fmt.Sprintf("%s:%d", localhost, port)}, nil
+}
+
+func (s *server) start() error {
+	if err := s.temporal.Start(); err != nil {
+		return fmt.Errorf("start the Temporal server: %w", err)
+	}
+	return nil
+}
+
+func (s *server) stop() error {
+	if err := s.temporal.Stop(); err != nil {
+		return fmt.Errorf("stop the Temporal server: %w", err)
+	}
+	return nil
+}
+
+// dynamicConfig sets what the defaults, made for clusters, make slow on one machine. Numbers
+// must be of Go's type int: others are ignored without a word.
+func dynamicConfig() dynamicconfig.StaticClient {
+	return dynamicconfig.StaticClient{
+		dynamicconfig.TransferProcessorMaxPollRPS.Key():   1000,
+		dynamicconfig.TimerProcessorMaxPollRPS.Key():      1000,
+		dynamicconfig.VisibilityProcessorMaxPollRPS.Key(): 1000,
+		// A notification that got lost must not stall a waiting client for 20 s.
+		dynamicconfig.HistoryLongPollExpirationInterval.Key():       "2s",
+		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():      1,
+		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key():     1,
+		dynamicconfig.ForceSearchAttributesCacheRefreshOnRead.Key(): true,
+	}
+}
+
+// prepareDatabase makes the schema in a file of another name first, so that a crash in the
+// middle leaves nothing that looks like a database.
+func prepareDatabase(db string, cfg *config.Config) error {
+	if _, err := os.Stat(db); err == nil {
+		return nil
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("look for the database: %w", err)
+	}
+	fresh := db + ".new"
+	for _, leftover := range []string{fresh, fresh + "-wal", fresh + "-shm"} {
+		if err := os.Remove(leftover); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("remove a half-made database: %w", err)
+		}
+	}
+	sql := *cfg.Persistence.DataStores[sqliteplugin.PluginName].SQL
+	sql.DatabaseName = fresh
+	sql.ConnectAttributes = map[string]string{"mode": "rwc"}
+	if err := sqlite.SetupSchema(&sql); err != nil {
+		return fmt.Errorf("make the database: %w", err)
+	}
+	ns, err := sqlite.NewNamespaceConfig(clusterID, client.DefaultNamespace, false, searchAttributes())
+	if err != nil {
+		return fmt.Errorf("describe the namespace: %w", err)
+	}
+	ns.Detail.Config.Retention = durationpb.New(retention)
+	if err := sqlite.CreateNamespaces(&sql, ns); err != nil {
+		return fmt.Errorf("make the namespace: %w", err)
+	}
+	if err := os.Rename(fresh, db); err != nil {
+		return fmt.Errorf("put the database in place: %w", err)
+	}
+	return nil
+}
+
+func searchAttributes() map[string]enumspb.IndexedValueType {
+	kw := enumspb.INDEXED_VALUE_TYPE_KEYWORD
+	return map[string]enumspb.IndexedValueType{
+		shivx.AttrComponent: kw, shivx.AttrHost: kw, shivx.AttrRunbook: kw, shivx.AttrOutcome: kw,
+	}
+}
+
+func serverConfig(db string, port int) (*config.Config, error) {
+	services := map[string]config.Service{}
+	for _, name := range []string{"frontend", "history", "matching", "worker"} {
+		grpc := port
+		if name != "frontend" {
+			var err error
+			if grpc, err = freePort(); err != nil {
+				return nil, err
+			}
+		}
+		membership, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		services[name] = config.Service{RPC: config.RPC{GRPCPort: grpc, MembershipPort: membership, BindOnIP: localhost}}
+	}
+	return &config.Config{
+		Global: config.Global{Membership: config.Membership{MaxJoinDuration: 30 * time.Second, BroadcastAddress: localhost}},
+		Persistence: config.Persistence{
+			DefaultStore: sqliteplugin.PluginName, VisibilityStore: sqliteplugin.PluginName, NumHistoryShards: 1,
+			DataStores: map[string]config.DataStore{sqliteplugin.PluginName: {SQL: sqliteConfig(db)}},
+		},
+		ClusterMetadata: &cluster.Config{
+			FailoverVersionIncrement: 10, MasterClusterName: clusterID, CurrentClusterName: clusterID,
+			ClusterInformation: map[string]cluster.ClusterInformation{clusterID: {
+				Enabled: true, InitialFailoverVersion: 1, RPCAddress: fmt.Sprintf("%s:%d", localhost, port)}},
+		},
+		DCRedirectionPolicy: config.DCRedirectionPolicy{Policy: "noop"},
+		Services:            services,
+		Archival: config.Archival{
+			History: config.HistoryArchival{State: "disabled"}, Visibility: config.VisibilityArchival{State: "disabled"}},
+		NamespaceDefaults: config.NamespaceDefaults{Archival: config.ArchivalNamespaceDefaults{
+			History:    config.HistoryArchivalNamespaceDefaults{State: "disabled"},
+			Visibility: config.VisibilityArchivalNamespaceDefaults{State: "disabled"}}},
+		PublicClient: config.PublicClient{HostPort: fmt.Sprintf("%s:%d", localhost, port)},
+	}, nil
+}
+
+func sqliteConfig(db string) *config.SQL {
+	return &config.SQL{
+		PluginName: sqliteplugin.PluginName, DatabaseName: db, MaxConns: 1,
+		ConnectAttributes: map[string]string{
+			"mode": "rwc", "journal_mode": "wal", "synchronous": "1", "busy_timeout": "5000",
+		},
+	}
+}
+
+// freePort returns a port nobody listens on just now.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", localhost+":0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// ready waits until the server answers.
+func (s *server) ready(ctx context.Context, c client.Client) error {
+	for {
+		_, err := c.CheckHealth(ctx, &client.CheckHealthRequest{})
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the Temporal server: %w", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
