@@ -53,7 +53,7 @@ func (c *component) run(ctx workflow.Context) error {
 // startDue does what is due now: a heal for a pending fault, a look after a holder, a checkpoint.
 func (c *component) startDue(ctx workflow.Context) {
 	now := workflow.Now(ctx)
-	if c.Holder != nil && !now.Before(c.lookAt) {
+	if c.Holder != nil && c.children == 0 && !now.Before(c.lookAt) {
 		c.lookAfterHolder(ctx)
 	}
 	if c.Pending != nil && c.Holder == nil && !c.inMaintenance(now) {
@@ -82,7 +82,9 @@ func (c *component) startPending(ctx workflow.Context, now time.Time) {
 	f := *c.Pending
 	c.Pending = nil
 	if _, err := c.startHeal(ctx, SelfHealInput{Target: c.Target, Reason: f.Reason, Finding: &f}); err != nil {
-		workflow.GetLogger(ctx).Error("the heal did not start", "error", err)
+		// A run started by hand under the entity's own id is still open; the fault stays pending.
+		workflow.GetLogger(ctx).Warn("the heal did not start", "error", err)
+		c.Pending, c.NotBefore = &f, workflow.Now(ctx).Add(startAgain)
 	}
 }
 
@@ -95,7 +97,7 @@ func (c *component) nextDue(ctx workflow.Context) (time.Time, bool) {
 			due, c.dueFor = t, what
 		}
 	}
-	if c.Holder != nil {
+	if c.Holder != nil && c.children == 0 {
 		earlier(c.lookAt, "look whether the run under way still lives")
 	}
 	if c.Pending != nil && c.Holder == nil {
@@ -120,21 +122,21 @@ func (c *component) startHeal(ctx workflow.Context, in SelfHealInput) (activitie
 	child := workflow.ExecuteChildWorkflow(childCtx, shivx.TypeSelfHeal, in)
 	var exec workflow.Execution
 	if err := child.GetChildWorkflowExecution().Get(ctx, &exec); err != nil {
-		// A run of this id is open already: started by hand under the entity's own id.
 		c.Holder = nil
-		c.NotBefore = workflow.Now(ctx).Add(c.Policy.Limits.Cooldown.Std())
 		c.changes++
 		return activities.RunRef{}, err
 	}
 	ref := activities.RunRef{WorkflowID: exec.ID, RunID: exec.RunID}
 	c.Holder.RunRef = ref
 	c.Heals = append(c.Heals, workflow.Now(ctx))
-	c.lookAt = workflow.Now(ctx).Add(lookEvery)
+	c.children++
 	c.changes++
-	if r := c.early; r != nil && r.Holder == ref {
-		c.ended(ctx, *r)
-	}
-	c.early = nil
+	workflow.GoNamed(ctx, "await the heal", func(ctx workflow.Context) {
+		var result SelfHealResult
+		err := child.Get(ctx, &result)
+		c.children--
+		c.ended(ctx, released(ref, result, err))
+	})
 	return ref, nil
 }
 
@@ -142,7 +144,7 @@ func (c *component) startHeal(ctx workflow.Context, in SelfHealInput) (activitie
 // this run alone knows of.
 func (c *component) cutPossible(ctx workflow.Context) bool {
 	return workflow.GetInfo(ctx).GetContinueAsNewSuggested() &&
-		workflow.AllHandlersFinished(ctx) && c.working == 0 && c.stopCheckpoint == nil
+		workflow.AllHandlersFinished(ctx) && c.working == 0 && c.children == 0 && c.stopCheckpoint == nil
 }
 
 func (c *component) mayContinueAsNew(ctx workflow.Context) bool {

@@ -54,7 +54,7 @@ func (c *component) listen(ctx workflow.Context) {
 		on(ctx, shivx.SignalConfigure, "Policy of the component, sent by its agent.", c.onConfigure),
 		on(ctx, shivx.SignalFault, "A fault was found; heals within the limits.", c.onFault),
 		on(ctx, shivx.SignalResolved, "A fault is over.", c.onResolved),
-		on(ctx, shivx.SignalReleased, "A run has ended and gives the lock back.", c.onReleased),
+		on(ctx, shivx.SignalReleased, "A run started by hand has ended and gives the lock back.", c.onReleased),
 	}
 	workflow.GoNamed(ctx, "signals", func(ctx workflow.Context) {
 		sel := workflow.NewSelector(ctx)
@@ -105,6 +105,7 @@ func (c *component) onFault(ctx workflow.Context, f shivx.Finding) {
 	c.changes++
 	if h := c.Holder; h != nil {
 		h.Sources = append(h.Sources, fmt.Sprintf("%s %s: %s", f.Source, f.Signal, f.Reason))
+		h.Latest = &f
 		return
 	}
 	if c.stale(f) || c.inMaintenance(workflow.Now(ctx)) {
@@ -116,9 +117,10 @@ func (c *component) onFault(ctx workflow.Context, f shivx.Finding) {
 	}
 }
 
-// stale says whether the finding is older than the end of the run that healed its fault.
+// stale says whether the last run has dealt with the finding: it brought the component back, and
+// the finding is older than its recovery.
 func (c *component) stale(f shivx.Finding) bool {
-	return c.Last != nil && c.Last.Outcome.InService() && f.ObservedAt.Before(c.Last.Ended)
+	return c.Last != nil && c.Last.Outcome.InService() && f.ObservedAt.Before(c.Last.Recovered)
 }
 
 func (c *component) onResolved(ctx workflow.Context, f shivx.Finding) {
@@ -128,6 +130,7 @@ func (c *component) onResolved(ctx workflow.Context, f shivx.Finding) {
 	c.changes++
 	c.Pending = nil
 	if h := c.Holder; h != nil {
+		h.Latest = nil
 		if err := workflow.SignalExternalWorkflow(ctx, h.WorkflowID, h.RunID, shivx.SignalResolved, f).Get(ctx, nil); err != nil {
 			workflow.GetLogger(ctx).Info("the run was not told that the fault is over", "error", err)
 		}
@@ -143,21 +146,32 @@ func (c *component) onResolved(ctx workflow.Context, f shivx.Finding) {
 }
 
 func (c *component) onReleased(ctx workflow.Context, r Released) {
-	switch {
-	case c.Holder == nil:
-	case c.Holder.RunID == "" && r.Holder.WorkflowID == shivx.SelfHealID(c.Target):
-		c.early = &r
-	case c.Holder.RunRef == r.Holder:
+	if c.Holder != nil && c.Holder.RunRef == r.Holder {
 		c.ended(ctx, r)
 	}
+}
+
+// released reads how a child ended from its result, which a failed run has in its error.
+func released(ref activities.RunRef, result SelfHealResult, err error) Released {
+	if err != nil {
+		var app *temporal.ApplicationError
+		if !errors.As(err, &app) || !app.HasDetails() || app.Details(&result) != nil {
+			result = SelfHealResult{Outcome: shivx.OutcomeFailed, Acted: true, Message: "the run ended without a result: " + reason(err)}
+		}
+	}
+	return Released{Holder: ref, Outcome: result.Outcome, Isolated: result.Isolated, Message: result.Message, Acted: result.Acted, Recovered: result.Recovered}
 }
 
 // ended frees the lock and starts the cooldown.
 func (c *component) ended(ctx workflow.Context, r Released) {
 	now := workflow.Now(ctx)
 	c.changes++
+	latest := c.Holder.Latest
 	c.Holder = nil
-	c.Last = &LastRun{RunRef: r.Holder, Outcome: r.Outcome, Message: r.Message, Ended: now}
+	c.Last = &LastRun{RunRef: r.Holder, Outcome: r.Outcome, Message: r.Message, Ended: now, Recovered: r.Recovered}
+	if latest != nil && r.Outcome.InService() && !c.stale(*latest) && c.Pending == nil {
+		c.Pending = latest // it broke again after it had been recovered
+	}
 	c.Isolated = r.Isolated
 	c.Escalated = !r.Outcome.InService() && r.Outcome != shivx.OutcomeAborted
 	since := now.Add(-c.Policy.Limits.Window.Std())

@@ -15,6 +15,9 @@ import (
 // How often an entity looks whether the run that holds its lock still lives.
 const lookEvery = time.Minute
 
+// How soon a heal that could not start is tried again.
+const startAgain = 500 * time.Millisecond
+
 // How many findings an entity remembers, so that one delivered twice counts once.
 const remembered = 200
 
@@ -52,8 +55,9 @@ type Holder struct {
 	Since   time.Time      `json:"since"`
 	Reason  string         `json:"reason,omitempty"`
 	Finding *shivx.Finding `json:"finding,omitempty"`
-	// Sources lists further findings of the same fault that came while the run was under way.
-	Sources []string `json:"sources,omitempty"`
+	// Sources lists further findings that came while the run was under way; Latest is the last.
+	Sources []string       `json:"sources,omitempty"`
+	Latest  *shivx.Finding `json:"latest,omitempty"`
 }
 
 // LastRun is how the last run ended.
@@ -62,16 +66,19 @@ type LastRun struct {
 	Outcome shivx.Outcome `json:"outcome"`
 	Message string        `json:"message"`
 	Ended   time.Time     `json:"ended"`
+	// Recovered is when its last recovery had been done; zero if there was none.
+	Recovered time.Time `json:"recovered,omitzero"`
 }
 
-// Released tells an entity that a run has ended.
+// Released tells an entity that a run which was started by hand has ended.
 type Released struct {
 	Holder   activities.RunRef `json:"holder"`
 	Outcome  shivx.Outcome     `json:"outcome"`
 	Isolated bool              `json:"isolated"`
 	Message  string            `json:"message"`
 	// Acted is true when a recovery was begun, so that the run counts for the cooldown.
-	Acted bool `json:"acted"`
+	Acted     bool      `json:"acted"`
+	Recovered time.Time `json:"recovered,omitzero"`
 }
 
 // Maintenance keeps automation away from a component until it ends.
@@ -92,8 +99,9 @@ type component struct {
 	dueFor  string    // what the timer is for
 	mutex   workflow.Mutex
 	signals []signalReader
-	working int       // signal handlers that are under way
-	early   *Released // a release that came before the start of its run was known
+	working int // signal handlers that are under way
+	// children counts the runs this entity started and waits for: at most one.
+	children int
 	// stopCheckpoint ends the checkpoint under way; nil if there is none.
 	stopCheckpoint workflow.CancelFunc
 }

@@ -63,7 +63,8 @@ func (e *entity) status() (out workflows.ComponentState) {
 
 func (e *entity) fault(id string) {
 	e.env.SignalWorkflow(shivx.SignalFault, shivx.Finding{
-		ID: id, Target: demo, Source: shivx.SourceHealthCheck, Reason: "http: down " + id, ObservedAt: e.env.Now()})
+		// A millisecond ago: the clock of the test stands still while activities run.
+		ID: id, Target: demo, Source: shivx.SourceHealthCheck, Reason: "http: down " + id, ObservedAt: e.env.Now().Add(-time.Millisecond)})
 }
 
 func (e *entity) configure(p shivx.Policy) { e.env.SignalWorkflow(shivx.SignalConfigure, p) }
@@ -117,6 +118,26 @@ func TestComponentDropsAFaultOlderThanItsCure(t *testing.T) {
 	got := e.run(2 * time.Minute)
 	require.Equal(t, 1, e.host.heals())
 	require.Equal(t, 1, got.Suppressed)
+}
+
+func TestComponentHealsAgainWhatBreaksBeforeTheRunHasEnded(t *testing.T) {
+	f := healing()
+	e := newEntity(t, f)
+	broken := false
+	f.before = func(name string) {
+		if name == "Log" && !broken { // back in service, and at once gone again
+			broken = true
+			f.mu.Lock()
+			f.healthy = false
+			f.mu.Unlock()
+			e.env.SignalWorkflow(shivx.SignalFault, shivx.Finding{ID: "second", Target: demo, ObservedAt: e.env.Now().Add(time.Second)})
+		}
+	}
+	e.at(time.Second, func() { e.fault("first") })
+	got := e.run(time.Hour)
+	require.Equal(t, 2, f.heals())
+	require.True(t, f.healthy)
+	require.Equal(t, shivx.OutcomeHealed, got.Last.Outcome)
 }
 
 func TestComponentCoolsDownLongerEachTime(t *testing.T) {

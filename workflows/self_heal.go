@@ -33,10 +33,14 @@ type SelfHealResult struct {
 	shivx.Target
 	Outcome shivx.Outcome `json:"outcome"`
 	// Strategy that healed.
-	Strategy string         `json:"strategy,omitempty"`
-	Message  string         `json:"message"`
-	Isolated bool           `json:"isolated,omitempty"`
-	Took     shivx.Duration `json:"took"`
+	Strategy string `json:"strategy,omitempty"`
+	Message  string `json:"message"`
+	Isolated bool   `json:"isolated,omitempty"`
+	// Acted is true when a recovery was begun.
+	Acted bool `json:"acted,omitempty"`
+	// Recovered is when the last recovery had been done: a fault seen later is a new one.
+	Recovered time.Time      `json:"recovered,omitzero"`
+	Took      shivx.Duration `json:"took"`
 	// Checkpoint is the copy of the state taken before the recovery.
 	Checkpoint string                  `json:"checkpoint,omitempty"`
 	Steps      []activities.StepReport `json:"steps"`

@@ -71,23 +71,24 @@ func (h *selfHeal) fill(ctx workflow.Context, end ending) {
 	seq := h.result.LedgerSeq
 	h.result = SelfHealResult{
 		Target: h.target, Outcome: end.outcome, Strategy: end.strategy.Name, Message: end.message,
-		Isolated: h.isolated, Took: shivx.Duration(workflow.Now(ctx).Sub(h.started)),
+		Isolated: h.isolated, Acted: h.acted, Recovered: h.recovered, Took: since(ctx, h.started),
 		Checkpoint: h.checkpt, Steps: h.steps, LedgerSeq: seq,
 	}
 	h.show(ctx)
 }
 
-// release gives the lock back and tells the entity how the run ended.
+// release gives the lock back and tells the entity how the run ended. The entity's own child
+// need not: the entity waits for its end.
 func (h *selfHeal) release(ctx workflow.Context, end ending) {
 	// A run that was cancelled while it asked may hold the lock without knowing; the entity
 	// ignores a release by anybody but its holder.
-	if h.in.Plan || h.target.Host == "" {
+	if h.in.Plan || h.target.Host == "" || h.ownedByEntity(ctx) {
 		return
 	}
 	info := workflow.GetInfo(ctx)
 	err := workflow.SignalExternalWorkflow(ctx, shivx.ComponentID(h.target), "", shivx.SignalReleased, Released{
 		Holder:  activities.RunRef{WorkflowID: info.WorkflowExecution.ID, RunID: info.WorkflowExecution.RunID},
-		Outcome: end.outcome, Isolated: h.isolated, Message: end.message, Acted: h.acted,
+		Outcome: end.outcome, Isolated: h.isolated, Message: end.message, Acted: h.acted, Recovered: h.recovered,
 	}).Get(ctx, nil)
 	if err != nil {
 		// The entity looks after a holder that is gone; the run itself is done.

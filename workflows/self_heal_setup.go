@@ -25,6 +25,7 @@ type selfHeal struct {
 	isolated   bool
 	acted      bool // a recovery has begun: its effect may be under way
 	unsettled  *rungAttempt
+	recovered  time.Time // end of the last recovery
 	checkpt    string
 	result     SelfHealResult
 	control    control
@@ -96,7 +97,7 @@ func (h *selfHeal) acquire(ctx workflow.Context) ending {
 	if h.in.Plan {
 		return ending{}
 	}
-	if p := info.ParentWorkflowExecution; p != nil && p.ID == shivx.ComponentID(h.target) {
+	if h.ownedByEntity(ctx) {
 		return ending{}
 	}
 	_, err := activities.Acquire.Execute(quickRead(ctx, info.TaskQueueName, "ask for the lock of "+h.target.String()),
@@ -108,6 +109,12 @@ func (h *selfHeal) acquire(ctx workflow.Context) ending {
 		return h.refused(err)
 	}
 	return ending{}
+}
+
+// ownedByEntity says whether the component's entity started this run and so gave it the lock.
+func (h *selfHeal) ownedByEntity(ctx workflow.Context) bool {
+	p := workflow.GetInfo(ctx).ParentWorkflowExecution
+	return p != nil && p.ID == shivx.ComponentID(h.target)
 }
 
 // inspect learns the component's policy and whether there is anything to heal.

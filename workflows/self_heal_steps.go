@@ -41,6 +41,7 @@ func (h *selfHeal) recover(ctx workflow.Context, rung activities.Strategy, attem
 	if h.stopped() {
 		return false
 	}
+	defer func() { h.recovered = workflow.Now(ctx) }()
 	return h.doStep(ctx, shivx.StepRecover, rung.Name, attempt, func() (activities.StepResult, error) {
 		h.acted = true
 		h.unsettled = &rungAttempt{rung, attempt}

@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -74,7 +75,7 @@ func (h *selfHeal) doStep(ctx workflow.Context, step shivx.Step, strategy string
 	i := h.add(report)
 	h.show(ctx)
 	res, err := act()
-	report.Took = shivx.Duration(workflow.Now(ctx).Sub(report.Started))
+	report.Took = since(ctx, report.Started)
 	report.State, report.Summary, report.Changes = stateDone, res.Summary, res.Changes
 	switch {
 	case err != nil:
@@ -91,6 +92,11 @@ func (h *selfHeal) doStep(ctx workflow.Context, step shivx.Step, strategy string
 	h.steps[i] = report
 	h.show(ctx)
 	return err == nil
+}
+
+// since returns the time passed since t, to the millisecond.
+func since(ctx workflow.Context, t time.Time) shivx.Duration {
+	return shivx.Duration(workflow.Now(ctx).Sub(t).Round(time.Millisecond))
 }
 
 // skip reports a step that has nothing to do.

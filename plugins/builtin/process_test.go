@@ -189,14 +189,23 @@ func TestProcessExactlyOnceOverAgentCrashes(t *testing.T) {
 	f, p := newFixture(t), process()
 	f.startByHand()
 	var before, after, whole int
+	span := time.Minute // of the first run, which is left alone
 	for i := range 25 {
 		req := f.request(map[string]any{"start_grace": "20ms"})
 		starts := f.starts()
 		cmd := exec.Command(os.Args[0], "agent", string(jsonOf(t, map[string]any{"Plugin": "process", "Request": req})))
+		began := time.Now()
 		require.NoError(t, cmd.Start())
-		timer := time.AfterFunc(time.Duration(r.Int64N(int64(90*time.Millisecond))), func() { _ = cmd.Process.Kill() })
+		delay := span
+		if i > 0 {
+			delay = span/3 + time.Duration(r.Int64N(int64(span)*2/3))
+		}
+		timer := time.AfterFunc(delay, func() { _ = cmd.Process.Kill() })
 		err := cmd.Wait()
 		timer.Stop()
+		if i == 0 {
+			span = time.Since(began)
+		}
 		done, doneErr := p.Done(ctx(t), sdk.StepRecover, req)
 		require.NoError(t, doneErr)
 		switch {
@@ -217,7 +226,7 @@ func TestProcessExactlyOnceOverAgentCrashes(t *testing.T) {
 	}
 	t.Logf("agent killed %d times before the start and %d times after it; %d runs ended by themselves", before, after, whole)
 	require.Positive(t, before)
-	require.Positive(t, after+whole)
+	require.Positive(t, after)
 }
 
 func TestProcessConformance(t *testing.T) {
@@ -242,7 +251,7 @@ func TestProcessConformance(t *testing.T) {
 
 // TestProcessRestartsRedis: Redis overwrites its environment, so that only the lock and the record tell.
 func TestProcessRestartsRedis(t *testing.T) {
-	redis := testenv.Redis(t, "proc-title-template {title}")
+	redis := testenv.Redis(t)
 	p := process()
 	redis.Kill(t)
 	req := sdk.Request{Key: "k1", Component: "redis", WorkDir: t.TempDir(), Options: jsonOf(t, map[string]any{"start": redis.Argv, "pid_file": redis.PIDFile})}

@@ -2,12 +2,8 @@ package builtin
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -184,94 +180,6 @@ func (o stateOptions) plan(req sdk.Request) (sdk.Result, error) {
 		changes = append(changes, "run the checks again")
 	}
 	return sdk.Result{Summary: summary(req, changes, ""), Changes: changes}, nil
-}
-
-// good returns the content that replaces the file, its manifest entry if it has one, and a name for people.
-func (r replacement) good(req sdk.Request) ([]byte, *checkpoint.File, string, error) {
-	if r.With != "" {
-		data, err := os.ReadFile(r.With)
-		return data, nil, r.With, failed(err, "the known good copy is missing; check the option replace")
-	}
-	if req.HealthyDir == "" {
-		return nil, nil, "", sdk.Failf("set state.paths and state.every, so that checkpoints are taken while the component is healthy",
-			"there is no healthy checkpoint to take %s from", r.File)
-	}
-	c, err := checkpoint.Load(req.HealthyDir)
-	if err != nil {
-		return nil, nil, "", fromStore(err)
-	}
-	data, f, err := readStored(c, filepath.Clean(r.File))
-	return data, f, "the copy in checkpoint " + c.ID, err
-}
-
-// readStored reads one file out of a checkpoint and compares it with its hash.
-func readStored(c checkpoint.Checkpoint, path string) ([]byte, *checkpoint.File, error) {
-	for _, f := range c.Files {
-		if f.Path != path || f.Type != checkpoint.TypeFile {
-			continue
-		}
-		root, err := os.OpenRoot(c.Dir)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read checkpoint %s: %w", c.ID, err)
-		}
-		defer func() { _ = root.Close() }()
-		src, err := root.Open(f.Stored)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read checkpoint %s: %w", c.ID, err)
-		}
-		defer func() { _ = src.Close() }()
-		data, err := io.ReadAll(src)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read checkpoint %s: %w", c.ID, err)
-		}
-		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != f.SHA256 {
-			return nil, nil, fromStore(fmt.Errorf("%w: the copy of %s has another hash than when it was taken", checkpoint.ErrDamaged, path))
-		}
-		return data, &f, nil
-	}
-	return nil, nil, sdk.Failf("add it to state.paths", "checkpoint %s does not hold the file %s", c.ID, path)
-}
-
-// apply replaces the file in one step and keeps the broken one beside it.
-func (r replacement) apply(req sdk.Request) ([]string, error) {
-	data, f, from, err := r.good(req)
-	if err != nil {
-		return nil, err
-	}
-	path, err := filepath.EvalSymlinks(r.File)
-	if errors.Is(err, os.ErrNotExist) {
-		path, err = r.File, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("replace %s: %w", r.File, err)
-	}
-	broken, err := os.ReadFile(path)
-	if err == nil && string(broken) == string(data) {
-		return nil, nil
-	}
-	var changes []string
-	if err == nil {
-		beside := brokenName(path, req.Key)
-		if err := keepOld(beside, broken); err != nil {
-			return nil, err
-		}
-		changes = append(changes, "kept the broken file as "+beside)
-	}
-	if err := replaceFile(path, data); err != nil {
-		return nil, err
-	}
-	if f != nil {
-		if err := errors.Join(os.Chown(path, f.UID, f.GID), os.Chmod(path, os.FileMode(f.Mode&0o777))); err != nil {
-			return nil, fmt.Errorf("replace %s: %w", path, err)
-		}
-	}
-	return append(changes, fmt.Sprintf("replaced %s by %s", path, from)), nil
-}
-
-// brokenName is where the broken file of this step lies. The dot keeps it out of "include *".
-func brokenName(path, key string) string {
-	sum := sha256.Sum256([]byte(key))
-	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".broken-"+hex.EncodeToString(sum[:4]))
 }
 
 // Undo puts back the state of before the recovery: from its checkpoint, or, where there is

@@ -32,7 +32,6 @@ const maxAnswer = 1 << 20
 // goroutines behind when a plugin dies between its handshake and the first call.
 func (p *process) start(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = p.Kill(ctx) })()
-	var socketDir string
 	config := &goplugin.ClientConfig{
 		HandshakeConfig:  sdk.Handshake(),
 		Plugins:          goplugin.PluginSet{sdk.DispenseName: nil},
@@ -42,7 +41,7 @@ func (p *process) start(ctx context.Context) error {
 		StartTimeout:     startTimeout + grace,
 		Logger:           hclog.NewNullLogger(),
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, dir string) (runner.Runner, error) {
-			socketDir = dir
+			p.socketDir = dir
 			p.cmd = exec.Command(p.owner.spec.Path, p.owner.spec.Args...)
 			p.cmd.Env = append(command.Environ(nil), cmd.Env...)
 			p.cmd.Dir = "/"
@@ -50,7 +49,6 @@ func (p *process) start(ctx context.Context) error {
 		},
 	}
 	addr, err := goplugin.NewClient(config).Start()
-	p.cleanUpLater(socketDir)
 	if err != nil {
 		return p.notStarted(ctx, err)
 	}
@@ -71,24 +69,6 @@ func (p *process) start(ctx context.Context) error {
 	return nil
 }
 
-// cleanUpLater removes the folder of the plugin's socket when the process is gone.
-func (p *process) cleanUpLater(socketDir string) {
-	if socketDir == "" {
-		return
-	}
-	p.mu.Lock()
-	begun := p.begun
-	p.mu.Unlock()
-	if !begun {
-		_ = os.RemoveAll(socketDir)
-		return
-	}
-	go func() {
-		<-p.gone
-		_ = os.RemoveAll(socketDir)
-	}()
-}
-
 // notStarted explains why the handshake failed.
 func (p *process) notStarted(ctx context.Context, err error) error {
 	fail := p.owner.fail
@@ -96,6 +76,7 @@ func (p *process) notStarted(ctx context.Context, err error) error {
 	begun, bad := p.begun, p.handshake
 	p.mu.Unlock()
 	if !begun {
+		_ = os.RemoveAll(p.socketDir)
 		return fail(err, err.Error(), "is it an executable for this machine, and is its interpreter installed?")
 	}
 	if bad != nil {

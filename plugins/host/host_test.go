@@ -83,6 +83,13 @@ func alive(pid string) bool {
 func newSet(t *testing.T, specs ...host.Spec) *host.Set {
 	t.Helper()
 	leakFree(t)
+	sockets := t.TempDir()
+	t.Setenv("TMPDIR", sockets)
+	t.Cleanup(func() {
+		left, err := os.ReadDir(sockets)
+		require.NoError(t, err)
+		require.Empty(t, left, "folders of sockets")
+	})
 	set := host.New(nil, specs, nil)
 	t.Cleanup(set.Close)
 	return set
@@ -300,6 +307,7 @@ func TestPluginsDieWithTheAgent(t *testing.T) {
 	path, err := os.Executable()
 	require.NoError(t, err)
 	agent := exec.Command(path, "agent")
+	agent.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
 	out, err := agent.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, agent.Start())

@@ -34,6 +34,8 @@ type process struct {
 	firstWriter *io.PipeWriter
 	words       lastWords
 	cmd         *exec.Cmd
+	// socketDir is the folder go-plugin made for the plugin's socket; it goes with the process.
+	socketDir string
 	// gone is closed when the process and its group have ended and their output is read.
 	gone chan struct{}
 
@@ -119,6 +121,7 @@ func (p *process) live(started chan<- error, outR, errR *os.File) {
 	limit := time.Now().Add(200 * time.Millisecond)
 	_, _ = outR.SetReadDeadline(limit), errR.SetReadDeadline(limit)
 	reading.Wait()
+	_ = os.RemoveAll(p.socketDir)
 	close(p.gone)
 }
 

@@ -50,7 +50,7 @@ type Agent struct {
 
 // New builds an agent; nothing runs yet. c may be a lazy client: the server need not answer.
 func New(cfg *config.Config, c client.Client, namespace string, log *slog.Logger) (*Agent, error) {
-	a := &Agent{cfg: cfg, client: c, namespace: namespace, log: log, heads: make(chan ledger.Head, 1), kick: make(chan struct{}, 1)}
+	a := &Agent{cfg: cfg, client: c, namespace: namespace, log: log, heads: make(chan ledger.Head, 1)}
 	if err := a.open(); err != nil {
 		return nil, errors.Join(err, a.close())
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,58 +28,54 @@ const (
 // dispatch tells Temporal of every finding in the ledger, in order, from where it stopped last.
 // A finding may be told twice after a crash; the entity counts it once.
 func (a *Agent) dispatch(ctx context.Context) error {
-	path := filepath.Join(a.cfg.Paths.Var, OperationalLedger)
 	next, err := a.cursor()
 	if err != nil {
 		return err
 	}
 	for retry := firstRetry; ; {
-		done, err := a.dispatchFrom(ctx, path, next)
-		if done != next {
-			retry = firstRetry
-			next = done
-			if saveErr := a.saveCursor(next); saveErr != nil {
-				a.log.Error("the dispatcher's position was not saved; findings may be told twice", "error", saveErr)
+		from := next
+		err := a.ledger.Follow(ctx, next, func(r ledger.Record) error {
+			if err := a.dispatchRecord(ctx, r); err != nil {
+				return err
 			}
-		}
-		if err == nil {
-			retry = firstRetry
-			select {
-			case <-ctx.Done():
-			case <-a.kick:
-			}
-		} else if ctx.Err() == nil {
-			a.log.Warn("a finding waits for Temporal", "error", err, "retry", retry)
-			pause(ctx, retry)
-			retry = min(2*retry, lastRetry)
-		}
+			next = r.Seq + 1
+			return nil
+		})
 		if ctx.Err() != nil {
 			return nil
 		}
+		if next != from {
+			retry = firstRetry
+		}
+		a.log.Warn("a finding waits for Temporal", "error", err, "retry", retry)
+		pause(ctx, retry)
+		retry = min(2*retry, lastRetry)
 	}
 }
 
-// dispatchFrom tells the findings from record next on and returns the record to go on from.
-func (a *Agent) dispatchFrom(ctx context.Context, path string, next uint64) (uint64, error) {
-	err := ledger.Read(path, next, func(r ledger.Record) error {
-		var rec struct {
-			EventType string         `json:"event_type"`
-			Details   *shivx.Finding `json:"details"`
-		}
-		isFinding := strings.Contains(string(r.Raw), `"event_type":"`+shivx.EventFault+`"`) ||
-			strings.Contains(string(r.Raw), `"event_type":"`+shivx.EventResolved+`"`)
-		if isFinding {
-			if err := r.Decode(&rec); err != nil {
-				return fmt.Errorf("read record %d: %w", r.Seq, err)
-			}
-			if err := a.tell(ctx, *rec.Details); err != nil {
-				return err
-			}
-		}
-		next = r.Seq + 1
+// dispatchRecord tells a finding and saves the position behind it; other records are passed over.
+func (a *Agent) dispatchRecord(ctx context.Context, r ledger.Record) error {
+	if !bytes.Contains(r.Raw, []byte(`"event_type":"`+shivx.EventFault+`"`)) &&
+		!bytes.Contains(r.Raw, []byte(`"event_type":"`+shivx.EventResolved+`"`)) {
 		return nil
-	})
-	return next, err
+	}
+	var rec struct {
+		EventType string        `json:"event_type"`
+		Details   shivx.Finding `json:"details"`
+	}
+	if err := r.Decode(&rec); err != nil {
+		return fmt.Errorf("read record %d: %w", r.Seq, err)
+	}
+	if rec.EventType != shivx.EventFault && rec.EventType != shivx.EventResolved {
+		return nil // the words stand elsewhere in the record
+	}
+	if err := a.tell(ctx, rec.Details); err != nil {
+		return err
+	}
+	if err := a.saveCursor(r.Seq + 1); err != nil {
+		a.log.Error("the dispatcher's position was not saved; findings may be told twice", "error", err)
+	}
+	return nil
 }
 
 // tell signals the component's entity, and starts it if there is none.

@@ -16,13 +16,7 @@ func (a *Agent) report(ctx context.Context, f shivx.Finding) {
 		if err := a.tell(ctx, f); err != nil {
 			a.log.Error("a finding is lost until its reminder", "component", f.Component, "finding", f.ID, "error", err)
 		}
-		return
 	}
-	level := a.log.Warn
-	if f.Resolved {
-		level = a.log.Info
-	}
-	level(f.Reason, "component", f.Component, "source", f.Source, "resolved", f.Resolved)
 }
 
 // alert records what an alert says; unlike a sensor, its sender can be asked to try again.
@@ -37,14 +31,7 @@ func (a *Agent) record(ctx context.Context, f shivx.Finding) error {
 		EventID: f.ID, Timestamp: f.ObservedAt.UTC(), EventType: event, Component: f.Component, Host: f.Host,
 		Severity: f.Severity, Message: f.Reason, Details: f,
 	})
-	if err != nil {
-		return err
-	}
-	select {
-	case a.kick <- struct{}{}:
-	default:
-	}
-	return nil
+	return err
 }
 
 // onHead hands the latest signed head to the witness; an older one that still waits is dropped.

@@ -29,6 +29,9 @@ func main() {
 }
 
 func run(dir, listen string) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return fmt.Errorf("make the folder: %w", err)
+	}
 	c, err := open(filepath.Join(dir, "visits"))
 	if err != nil {
 		return err

@@ -1,0 +1,114 @@
+// Package crash_test kills the worker and the Temporal server with SIGKILL in the middle of
+// runs and looks whether every run still ends, no effect is doubled and nothing is lost.
+//
+// CRASH=short runs a part of the cases, for continuous integration.
+package crash_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shivx/shivx"
+)
+
+// short says whether only a part of the cases is to run.
+func short() bool { return os.Getenv("CRASH") == "short" }
+
+// points are the crash points: each of the six steps, before and after its effect.
+func points() []string {
+	var out []string
+	for _, step := range shivx.Steps() {
+		out = append(out, string(step)+":before", string(step)+":after")
+	}
+	return out
+}
+
+// TestKilledAtEachStep is the matrix: every step, before and after its effect, the worker, the
+// server or both.
+func TestKilledAtEachStep(t *testing.T) {
+	h := newHouse(t)
+	for i, point := range points() {
+		for _, who := range []string{both, worker, server} {
+			if short() && who != both && i%5 != 0 {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/%s", point, who), func(t *testing.T) {
+				svc := newService(t)
+				s := h.agent(t, "svc", fmt.Sprintf("h%d-%s", i, who), point, svc.config(fmt.Sprintf("h%d-%s", i, who), svc.rung("first", "tells")))
+				s.arm(who)
+				s.awaitBlast()
+				s.checkHealedOnce(svc, who)
+			})
+		}
+	}
+}
+
+// checkHealedOnce waits for the end of the only run and checks what it left behind.
+func (s *scene) checkHealedOnce(svc *service, who string) {
+	t := s.t
+	end := s.awaitEnd()
+	state := s.entity()
+	s.report(t.Name(), end.WorkflowExecutionInfo.CloseTime.AsTime())
+	require.Equal(t, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED, end.WorkflowExecutionInfo.Status)
+	res := s.result()
+	require.Equal(t, shivx.OutcomeHealed, res.Outcome, res.Message)
+	require.True(t, svc.up())
+	for _, step := range res.Steps {
+		require.Equal(t, "done", step.State, "%s: %s", step.Step, step.Summary)
+	}
+	require.Len(t, state.Heals, 1, "one fault makes one run")
+	require.Equal(t, shivx.OutcomeHealed, state.Last.Outcome)
+	for _, step := range []string{"isolate", "recover", "reintegrate"} {
+		require.Equal(t, 1, svc.effectsOf(step, ""), "effects of %s: %v", step, svc.effects())
+	}
+	require.Zero(t, svc.effectsOf("undo", ""))
+	s.checkLedger()
+	s.checkDeaths(who)
+}
+
+// checkLedger checks the records of a run that healed at its first strategy.
+func (s *scene) checkLedger() {
+	t, records := s.t, s.agent.Records()
+	for _, step := range []shivx.Step{shivx.StepIsolate, shivx.StepRecover, shivx.StepReintegrate} {
+		require.Equal(t, 1, count(records, shivx.EventStepStarted, step), "starts of %s", step)
+		require.Equal(t, 1, count(records, shivx.EventStepDone, step), "ends of %s", step)
+		require.Zero(t, count(records, shivx.EventStepFailed, step), "failures of %s", step)
+	}
+	require.Equal(t, 1, count(records, shivx.EventCheckpoint, shivx.StepCheckpoint))
+	kept, err := filepath.Glob(filepath.Join(s.agent.Var, "checkpoints", "svc", "svc-*"))
+	require.NoError(t, err)
+	require.Len(t, kept, 1, "checkpoints on disk")
+	require.Equal(t, 1, count(records, shivx.EventRecovery, ""))
+	require.Zero(t, count(records, shivx.EventEscalation, ""))
+	require.NotZero(t, count(records, shivx.EventFault, ""))
+	s.agent.VerifyLedger()
+}
+
+// checkDeaths checks that those died who were to die, and that nobody died of something else.
+func (s *scene) checkDeaths(who string) {
+	want := map[string]int{worker: 1, server: 0, both: 1}[who]
+	require.Len(s.t, s.agentKeeper.died(), want, "deaths of the worker")
+}
+
+// report notes how long the run took from the first death to its end.
+func (s *scene) report(name string, end time.Time) {
+	var crash time.Time
+	for _, k := range []*supervisor{s.agentKeeper, s.serverKeeper} {
+		if k == nil {
+			continue
+		}
+		if deaths := k.died(); len(deaths) > 0 && deaths[len(deaths)-1].After(s.since) {
+			if last := deaths[len(deaths)-1]; crash.IsZero() || last.Before(crash) {
+				crash = last
+			}
+		}
+	}
+	s.t.Logf("%-55s crash to end %s", name, end.Sub(crash).Round(10*time.Millisecond))
+}
