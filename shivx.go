@@ -148,8 +148,7 @@ func Hint(err error, hint string) error {
 
 // HintOf returns the hint nearest to the surface of err, or "".
 func HintOf(err error) string {
-	var h *hintError
-	if errors.As(err, &h) {
+	if h, ok := errors.AsType[*hintError](err); ok {
 		return h.hint
 	}
 	return ""

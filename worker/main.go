@@ -67,7 +67,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		return fmt.Errorf("make the Temporal client: %w", err)
 	}
 	defer c.Close()
-	a, err := agent.New(cfg, c, options.Namespace, log)
+	a, err := agent.New(cfg, c, options.Namespace, log) //nolint:contextcheck // the ledger outlives ctx to sign its last head
 	if err != nil {
 		return err
 	}

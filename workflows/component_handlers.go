@@ -154,8 +154,8 @@ func (c *component) onReleased(ctx workflow.Context, r Released) {
 // released reads how a child ended from its result, which a failed run has in its error.
 func released(ref activities.RunRef, result SelfHealResult, err error) Released {
 	if err != nil {
-		var app *temporal.ApplicationError
-		if !errors.As(err, &app) || !app.HasDetails() || app.Details(&result) != nil {
+		app, ok := errors.AsType[*temporal.ApplicationError](err)
+		if !ok || !app.HasDetails() || app.Details(&result) != nil {
 			result = SelfHealResult{Outcome: shivx.OutcomeFailed, Acted: true, Message: "the run ended without a result: " + reason(err)}
 		}
 	}
@@ -271,7 +271,7 @@ func (c *component) serve(ctx workflow.Context) error {
 				if why := c.busy(now(), true); why != "" {
 					return busyError(why)
 				}
-				return named(By{r.By})
+				return named(By(r))
 			}}),
 	)
 }

@@ -300,7 +300,7 @@ func TestLedgerWitnessRefusesContradictions(t *testing.T) {
 			send := func(id string, h shivx.LedgerHead, to *error) {
 				env.UpdateWorkflow(shivx.UpdateWitness, id, &testsuite.TestUpdateCallback{
 					OnReject: func(err error) { *to = err }, OnAccept: func() {},
-					OnComplete: func(n any, _ error) { kept++ },
+					OnComplete: func(any, error) { kept++ },
 				}, h)
 			}
 			var first error

@@ -15,27 +15,25 @@ var nonRetryable = []string{
 
 // hostVanished says whether err means that no agent of the host took the work in time.
 func hostVanished(err error) bool {
-	var timeout *temporal.TimeoutError
-	return errors.As(err, &timeout) && timeout.TimeoutType() == enumspb.TIMEOUT_TYPE_SCHEDULE_TO_START
+	timeout, ok := errors.AsType[*temporal.TimeoutError](err)
+	return ok && timeout.TimeoutType() == enumspb.TIMEOUT_TYPE_SCHEDULE_TO_START
 }
 
 // isType says whether err is an application error of the given type.
 func isType(err error, name string) bool {
-	var app *temporal.ApplicationError
-	return errors.As(err, &app) && app.Type() == name
+	app, ok := errors.AsType[*temporal.ApplicationError](err)
+	return ok && app.Type() == name
 }
 
 // reason returns the message of err for people, without Temporal's wrapping.
 func reason(err error) string {
-	var app *temporal.ApplicationError
-	if errors.As(err, &app) {
+	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok {
 		return app.Message()
 	}
 	if hostVanished(err) {
 		return "no agent of the host took the work in time"
 	}
-	var timeout *temporal.TimeoutError
-	if errors.As(err, &timeout) {
+	if timeout, ok := errors.AsType[*temporal.TimeoutError](err); ok {
 		return "timed out: " + timeout.Message()
 	}
 	return err.Error()

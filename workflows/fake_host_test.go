@@ -92,7 +92,7 @@ func (f *fakeHost) register(env *testsuite.TestWorkflowEnvironment) {
 		p.Target, p.Healthy = in.Target, f.healthy
 		return p, err
 	})
-	activities.Checkpoint.Register(env, func(_ context.Context, in activities.CheckpointInput) (activities.CheckpointResult, error) {
+	activities.Checkpoint.Register(env, func(context.Context, activities.CheckpointInput) (activities.CheckpointResult, error) {
 		if err := f.call("Checkpoint"); err != nil {
 			return activities.CheckpointResult{}, err
 		}

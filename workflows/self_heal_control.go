@@ -127,7 +127,7 @@ func (h *selfHeal) serve(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	return workflow.SetUpdateHandlerWithOptions(ctx, shivx.UpdateResume, func(ctx workflow.Context, by By) (SelfHealStatus, error) {
+	return workflow.SetUpdateHandlerWithOptions(ctx, shivx.UpdateResume, func(ctx workflow.Context, _ By) (SelfHealStatus, error) {
 		h.control.paused = ""
 		h.show(ctx)
 		return h.status(), nil

@@ -38,7 +38,7 @@ func (h *selfHeal) escalate(ctx workflow.Context, end ending) {
 		return
 	}
 	_, err := activities.Escalate.Execute(record(ctx, h.target.Host, "tell people"), activities.EscalateInput{
-		Target: h.target, Run: h.run_, Outcome: end.outcome, Message: end.message, Hint: end.hint,
+		Target: h.target, Run: h.runKey, Outcome: end.outcome, Message: end.message, Hint: end.hint,
 	})
 	if err != nil {
 		workflow.GetLogger(ctx).Error("nobody could be told", "error", reason(err))
@@ -55,7 +55,7 @@ func (h *selfHeal) log(ctx workflow.Context, end ending) {
 	}
 	h.doStep(ctx, shivx.StepLog, "", 0, func() (activities.StepResult, error) {
 		r, err := activities.Log.Execute(record(ctx, h.target.Host, "write the run to the operational ledger"), activities.LogInput{
-			Target: h.target, Run: h.run_, Outcome: end.outcome, RecoveryType: end.strategy.Type,
+			Target: h.target, Run: h.runKey, Outcome: end.outcome, RecoveryType: end.strategy.Type,
 			Strategy: end.strategy.Name, Message: end.message, Started: h.started, Duration: h.result.Took,
 			Steps: h.steps, Finding: h.in.Finding, RequestedBy: h.in.RequestedBy, CheckpointID: h.checkpt,
 		})

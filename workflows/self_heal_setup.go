@@ -3,6 +3,7 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -16,7 +17,7 @@ import (
 type selfHeal struct {
 	in      SelfHealInput
 	target  shivx.Target
-	run_    string
+	runKey  string // workflow id and run id
 	started time.Time
 
 	policy     activities.Inspection
@@ -55,7 +56,7 @@ func setupSelfHeal(ctx workflow.Context, in SelfHealInput) (*selfHeal, error) {
 	info := workflow.GetInfo(ctx)
 	h := &selfHeal{
 		in: in, target: target, started: workflow.Now(ctx),
-		run_: info.WorkflowExecution.ID + " " + info.WorkflowExecution.RunID,
+		runKey: info.WorkflowExecution.ID + " " + info.WorkflowExecution.RunID,
 	}
 	for _, s := range shivx.Steps() {
 		h.steps = append(h.steps, activities.StepReport{Step: s, State: stateWaiting})
@@ -185,11 +186,11 @@ func (h *selfHeal) attempts(rung activities.Strategy) int {
 }
 
 func (h *selfHeal) strategyNames() string {
-	names := "its strategies are:"
+	var names []string
 	for _, s := range h.policy.Ladder {
-		names += " " + s.Name
+		names = append(names, s.Name)
 	}
-	return names
+	return "its strategies are: " + strings.Join(names, ", ")
 }
 
 func (h *selfHeal) refused(err error) ending {

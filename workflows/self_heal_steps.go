@@ -150,7 +150,7 @@ func (h *selfHeal) giveUp(ctx workflow.Context) ending {
 
 func (h *selfHeal) input(strategy string, attempt int) activities.StepInput {
 	return activities.StepInput{
-		Target: h.target, Run: h.run_, Strategy: strategy, Attempt: attempt,
+		Target: h.target, Run: h.runKey, Strategy: strategy, Attempt: attempt,
 		CheckpointID: h.checkpt, Reason: h.why(), Plan: h.in.Plan,
 	}
 }

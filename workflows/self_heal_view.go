@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,24 +122,24 @@ func (h *selfHeal) add(r activities.StepReport) int {
 			break
 		}
 	}
-	h.steps = append(h.steps[:at], append([]activities.StepReport{r}, h.steps[at:]...)...)
+	h.steps = slices.Insert(h.steps, at, r)
 	return at
 }
 
 // last returns the latest report of a step.
 func (h *selfHeal) last(step shivx.Step) activities.StepReport {
-	for i := len(h.steps) - 1; i >= 0; i-- {
-		if h.steps[i].Step == step {
-			return h.steps[i]
+	for _, s := range slices.Backward(h.steps) {
+		if s.Step == step {
+			return s
 		}
 	}
 	return activities.StepReport{}
 }
 
 func (h *selfHeal) lastFailure() string {
-	for i := len(h.steps) - 1; i >= 0; i-- {
-		if h.steps[i].State == stateFailed {
-			return string(h.steps[i].Step) + ": " + h.steps[i].Summary
+	for _, s := range slices.Backward(h.steps) {
+		if s.State == stateFailed {
+			return string(s.Step) + ": " + s.Summary
 		}
 	}
 	return "none was tried"

@@ -81,8 +81,7 @@ func (a *Activities) Acquire(ctx context.Context, in activities.AcquireInput) (a
 	if err == nil {
 		err = handle.Get(ctx, &out)
 	}
-	var app *temporal.ApplicationError
-	if errors.As(err, &app) {
+	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok {
 		return out, temporal.NewNonRetryableApplicationError(app.Message(), app.Type(), nil)
 	}
 	if err != nil {
@@ -110,8 +109,7 @@ func EntityOptions(queue string, t shivx.Target) client.StartWorkflowOptions {
 // RunOpen says whether a run is still open.
 func (a *Activities) RunOpen(ctx context.Context, in activities.RunRef) (bool, error) {
 	d, err := a.Client.DescribeWorkflowExecution(ctx, in.WorkflowID, in.RunID)
-	var gone *serviceerror.NotFound
-	if errors.As(err, &gone) {
+	if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
 		return false, nil
 	}
 	if err != nil {

@@ -84,8 +84,7 @@ func unknown(format string, args ...any) error {
 // pluginError turns the error of a plugin into one that the workflow decides on.
 func pluginError(plugin string, err error) error {
 	msg, hint := err.Error(), shivx.HintOf(err)
-	var fail *sdk.Fail
-	if errors.As(err, &fail) {
+	if fail, ok := errors.AsType[*sdk.Fail](err); ok {
 		hint = fail.Hint
 	}
 	if hint != "" {

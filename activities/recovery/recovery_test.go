@@ -3,7 +3,6 @@ package recovery_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -91,7 +90,7 @@ func (r runner) Run(ctx context.Context, step sdk.Step, req sdk.Request) (sdk.Re
 
 type plugins struct{ p *counter }
 
-func (p plugins) Get(context.Context, string) (host.Runner, error) { return runner{p.p}, nil }
+func (p plugins) Get(context.Context, string) (host.Runner, error) { return runner(p), nil }
 
 // checks answers the rounds in order; the last answer stays.
 type checks struct {
@@ -133,7 +132,7 @@ func newBench(t *testing.T, p *counter, answers ...bool) bench {
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
 	store, err := checkpoint.Open(filepath.Join(dir, "checkpoints"))
 	require.NoError(t, err)
-	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	quiet := slog.New(slog.DiscardHandler)
 	if len(answers) == 0 {
 		answers = []bool{true}
 	}
@@ -161,8 +160,7 @@ func do[In, Out any](t *testing.T, fn func(context.Context, In) (Out, error), in
 }
 
 func errorType(err error) string {
-	var app *temporal.ApplicationError
-	if errors.As(err, &app) {
+	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok {
 		return app.Type()
 	}
 	return ""
@@ -193,19 +191,19 @@ func TestEffectIsNotRepeatedByARetry(t *testing.T) {
 
 func TestEffectAfterACrash(t *testing.T) {
 	cases := map[string]struct {
-		plugin  counter
+		plugin  *counter
 		effects int
 		resumed bool
 		fails   string
 	}{
-		"before the effect":                        {counter{cutBefore: true}, 1, false, ""},
-		"after the effect":                         {counter{cutAfter: true}, 1, true, ""},
-		"nobody can tell, but it may be repeated":  {counter{cutAfter: true, blind: true, idempotent: true}, 2, false, ""},
-		"nobody can tell, and it must not be done": {counter{cutAfter: true, blind: true}, 1, false, activities.ErrUnknownEffect},
+		"before the effect":                        {&counter{cutBefore: true}, 1, false, ""},
+		"after the effect":                         {&counter{cutAfter: true}, 1, true, ""},
+		"nobody can tell, but it may be repeated":  {&counter{cutAfter: true, blind: true, idempotent: true}, 2, false, ""},
+		"nobody can tell, and it must not be done": {&counter{cutAfter: true, blind: true}, 1, false, activities.ErrUnknownEffect},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			p := &c.plugin
+			p := c.plugin
 			b := newBench(t, p)
 			_, err := do(t, b.Recover, step)
 			require.Error(t, err, "the first run is cut off")

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,9 +25,9 @@ func TestProcessRestartsAService(t *testing.T) {
 	for _, ways := range [][]string{nil, {"daemon"}, {"closed"}, {"worker"}, {"stubborn"}, {"daemon", "closed", "worker"}} {
 		t.Run(strings.Join(ways, "+"), func(t *testing.T) {
 			f, p := newFixture(t, ways...), process()
-			more := map[string]any{"stop_timeout": "300ms", "start_grace": "2s"}
-			if len(ways) == 0 {
-				delete(more, "start_grace")
+			more := map[string]any{"stop_timeout": "300ms"}
+			if slices.Contains(ways, "daemon") {
+				more["start_grace"] = "2s"
 			}
 			old := f.startByHand()
 			req := f.request(more)
@@ -181,6 +182,25 @@ func TestProcessAwaitsASupervisor(t *testing.T) {
 	more["restart_timeout"] = "100ms"
 	_, err = p.Recover(ctx(t), f.request(more))
 	require.ErrorContains(t, err, "no new process")
+}
+
+// TestProcessTellsAgentsOnOneMachineApart: two agents may have a component of the same name.
+func TestProcessTellsAgentsOnOneMachineApart(t *testing.T) {
+	mine, other, p := newFixture(t), newFixture(t), process()
+	theirs := other.request(nil)
+	theirs.Component, theirs.Key = "redis", "same"
+	_, err := p.Recover(ctx(t), theirs)
+	require.NoError(t, err)
+	pid := other.up(1)
+	req := mine.request(nil)
+	req.Component, req.Key = "redis", "same"
+	done, err := p.Done(ctx(t), sdk.StepRecover, req)
+	require.NoError(t, err)
+	require.False(t, done)
+	_, err = p.Recover(ctx(t), req)
+	require.NoError(t, err)
+	mine.up(1)
+	require.Equal(t, []int{pid}, other.alive(), "the service of another agent was ended")
 }
 
 // TestProcessExactlyOnceOverAgentCrashes kills the agent at random points of a recovery.

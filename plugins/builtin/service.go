@@ -172,9 +172,18 @@ func (s service) environ() []string {
 	for k, v := range s.Env {
 		env[k] = v
 	}
-	env[effectVar], env[componentVar] = s.req.Key, s.req.Component
+	env[effectVar], env[componentVar] = s.req.Key, s.owner()
 	return command.Environ(env)
 }
+
+// owner marks what we start. It tells agents on one machine apart, also when they call a
+// component the same.
+func (s service) owner() string {
+	return s.req.Component + "@" + s.req.Host + ":" + s.req.WorkDir
+}
+
+// owns says whether the process carries our mark.
+func (s service) owns(p proc) bool { return s.host.fs.hasEnv(p.pid, componentVar, s.owner()) }
 
 // workFile is a file of the plugin's own for the component, "" when it has no folder.
 func workFile(req sdk.Request, name string) string {

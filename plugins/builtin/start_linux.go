@@ -72,7 +72,7 @@ func (s service) started() (string, bool, error) {
 		return "", false, err
 	}
 	for _, p := range list {
-		if p.pid != os.Getpid() && s.host.fs.hasEnv(p.pid, effectVar, s.req.Key) {
+		if p.pid != os.Getpid() && s.host.fs.hasEnv(p.pid, effectVar, s.req.Key) && s.owns(p) {
 			return p.String(), true, nil
 		}
 	}

@@ -80,7 +80,7 @@ func (s service) find() (running, error) {
 		if (r.main != nil && p.pid == r.main.pid) || family[p.pid] {
 			continue
 		}
-		if groups[p.pgid] || groups[p.sid] || s.host.fs.hasEnv(p.pid, componentVar, s.req.Component) {
+		if groups[p.pgid] || groups[p.sid] || s.owns(p) {
 			r.rest = append(r.rest, p)
 		}
 	}
@@ -90,7 +90,7 @@ func (s service) find() (running, error) {
 
 // isService guards against a pid file whose number now belongs to another program.
 func (s service) isService(p proc, since time.Time) bool {
-	if s.host.fs.hasEnv(p.pid, componentVar, s.req.Component) {
+	if s.owns(p) {
 		return true
 	}
 	if len(s.Start) > 0 && s.host.fs.runs(p.pid, s.Start[0]) {

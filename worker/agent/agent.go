@@ -45,7 +45,6 @@ type Agent struct {
 	steps     *recovery.Activities
 	api       *api.Server
 	heads     chan ledger.Head
-	kick      chan struct{}
 }
 
 // New builds an agent; nothing runs yet. c may be a lazy client: the server need not answer.
@@ -108,7 +107,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = nil
 	}
-	return errors.Join(err, a.close())
+	return errors.Join(err, a.close()) //nolint:contextcheck // closing must not be cut short by the end of ctx
 }
 
 func (a *Agent) close() error {

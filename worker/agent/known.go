@@ -17,7 +17,7 @@ import (
 // take. It opens nothing.
 func Known() config.Known {
 	known := config.Known{Plugins: map[string]config.PluginInfo{}}
-	for name, p := range builtin.All(builtin.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}) {
+	for name, p := range builtin.All(builtin.Options{Logger: slog.New(slog.DiscardHandler)}) {
 		var check func(json.RawMessage) error
 		if c, ok := p.(sdk.OptionsChecker); ok {
 			check = c.CheckOptions

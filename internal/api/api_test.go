@@ -1,0 +1,168 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/health"
+)
+
+type noMonitor struct{}
+
+func (noMonitor) Status() []health.ComponentStatus { return nil }
+
+// stand is a server with two components that keeps what was reported.
+type stand struct {
+	*Server
+	got  []shivx.Finding
+	fail error
+}
+
+func newStand(t *testing.T) *stand {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Host, cfg.Paths.Var, cfg.API.Listen = "h1", t.TempDir(), "127.0.0.1:0"
+	cfg.Components = []config.Component{
+		{Name: "redis"},
+		{Name: "web", Alerts: []map[string]string{{"alertname": "WebDown", "env": "prod"}}},
+	}
+	s := &stand{}
+	srv, err := New(cfg, noMonitor{}, func(_ context.Context, f shivx.Finding) error {
+		s.got = append(s.got, f)
+		return s.fail
+	}, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = srv.listen.Close() }) // Run may have closed it
+	s.Server = srv
+	s.now = func() time.Time { return time.Unix(1_800_000_000, 0) }
+	return s
+}
+
+func (s *stand) do(method, path, token, body string) *httptest.ResponseRecorder {
+	req := httptest.NewRequest(method, path, strings.NewReader(body))
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	rec := httptest.NewRecorder()
+	s.Handler().ServeHTTP(rec, req)
+	return rec
+}
+
+const firing = `{"version":"4","status":"firing","alerts":[
+ {"status":"firing","labels":{"alertname":"RedisDown","component":"redis","severity":"critical"},
+  "annotations":{"summary":"redis is away"},"startsAt":"2026-01-01T00:00:00Z","fingerprint":"f1"},
+ {"status":"firing","labels":{"alertname":"WebDown","env":"prod"},"startsAt":"2026-01-01T00:00:00Z","fingerprint":"f2"},
+ {"status":"firing","labels":{"alertname":"WebDown","env":"test"},"startsAt":"2026-01-01T00:00:00Z","fingerprint":"f3"}]}`
+
+func TestAlertsBecomeFindings(t *testing.T) {
+	s := newStand(t)
+	rec := s.do("POST", "/api/alerts", s.token, firing)
+	require.Equal(t, http.StatusOK, rec.Code, rec.Body)
+	require.JSONEq(t, `{"accepted":["redis","web"],"unmatched":["WebDown"]}`, rec.Body.String())
+	require.Len(t, s.got, 2)
+	f := s.got[0]
+	require.Equal(t, shivx.Target{Component: "redis", Host: "h1"}, f.Target)
+	require.Equal(t, shivx.SourceAlert, f.Source)
+	require.Equal(t, shivx.SeverityCritical, f.Severity)
+	require.Equal(t, "alert RedisDown firing: redis is away", f.Reason)
+	require.False(t, f.Resolved)
+
+	s.do("POST", "/api/alerts", s.token, firing)
+	require.Equal(t, s.got[0].ID, s.got[2].ID, "the same alert from a second Alertmanager has the same id")
+	s.do("POST", "/api/alerts", s.token, strings.ReplaceAll(firing, `"status":"firing"`, `"status":"resolved"`))
+	require.True(t, s.got[4].Resolved)
+	require.NotEqual(t, s.got[0].ID, s.got[4].ID)
+}
+
+func TestAlertThatIsNotRecordedIsAskedForAgain(t *testing.T) {
+	s := newStand(t)
+	s.fail = errors.New("disk full")
+	require.Equal(t, http.StatusServiceUnavailable, s.do("POST", "/api/alerts", s.token, firing).Code)
+}
+
+func TestBadWebhooksAreRefused(t *testing.T) {
+	s := newStand(t)
+	for name, body := range map[string]string{
+		"not JSON": "hello", "empty": "", "version 3": `{"version":"3"}`, "a list": `[]`,
+		"too large": `{"version":"4","x":"` + strings.Repeat("a", maxAlerts) + `"}`,
+	} {
+		rec := s.do("POST", "/api/alerts", s.token, body)
+		require.Equal(t, http.StatusBadRequest, rec.Code, name)
+		require.Equal(t, "application/problem+json", rec.Header().Get("Content-Type"), name)
+	}
+	require.Empty(t, s.got)
+}
+
+func TestOnlyLivenessIsOpen(t *testing.T) {
+	s := newStand(t)
+	require.Equal(t, http.StatusOK, s.do("GET", "/api/health/live", "", "").Code)
+	for _, route := range [][2]string{{"POST", "/api/alerts"}, {"GET", "/api/components"}, {"GET", "/metrics"}} {
+		for _, token := range []string{"", "wrong", s.token[:10], s.token + "x"} {
+			require.Equal(t, http.StatusUnauthorized, s.do(route[0], route[1], token, "{}").Code, "%v with %q", route, token)
+		}
+	}
+	require.Equal(t, http.StatusOK, s.do("GET", "/metrics", s.token, "").Code)
+	require.Equal(t, http.StatusOK, s.do("GET", "/api/components", s.token, "").Code)
+}
+
+func TestTokenIsKeptAndPrivate(t *testing.T) {
+	dir := t.TempDir()
+	first, err := Token(dir)
+	require.NoError(t, err)
+	require.Len(t, first, 64)
+	again, err := Token(dir)
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+	info, err := os.Stat(filepath.Join(dir, TokenFile))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	require.NoError(t, os.WriteFile(filepath.Join(dir, TokenFile), []byte("short"), 0o600))
+	other, err := Token(dir)
+	require.NoError(t, err)
+	require.NotEqual(t, first, other, "a damaged token is replaced")
+}
+
+func TestRunServesAndStops(t *testing.T) {
+	s := newStand(t)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	resp, err := http.Get("http://" + s.Address() + "/api/health/live")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	var body map[string]string
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&body))
+	require.Equal(t, "alive", body["status"])
+	stop()
+	require.NoError(t, <-done)
+}
+
+func FuzzAlerts(f *testing.F) {
+	f.Add([]byte(firing))
+	f.Add([]byte(`{"version":"4","alerts":[null,{"labels":null}]}`))
+	s := &Server{cfg: &config.Config{Host: "h", Components: []config.Component{{Name: "redis"}}}, token: "t", now: time.Now,
+		report: func(context.Context, shivx.Finding) error { return nil }, log: slog.New(slog.DiscardHandler)}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		req := httptest.NewRequest(http.MethodPost, "/api/alerts", bytes.NewReader(body))
+		req.Header.Set("Authorization", "Bearer t")
+		rec := httptest.NewRecorder()
+		s.Handler().ServeHTTP(rec, req)
+		if rec.Code >= 500 {
+			t.Errorf("%q: %d", body, rec.Code)
+		}
+	})
+}

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Prints without an end.
+exec yes 'this is no answer'

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Answers with half a JSON object.
+printf '{"summary": "half of an ans'
