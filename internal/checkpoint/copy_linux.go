@@ -127,7 +127,7 @@ func readXAttrs(path string) map[string][]byte {
 		return nil
 	}
 	attrs := map[string][]byte{}
-	for _, name := range strings.Split(strings.TrimRight(string(names[:size]), "\x00"), "\x00") {
+	for name := range strings.SplitSeq(strings.TrimRight(string(names[:size]), "\x00"), "\x00") {
 		n, err := unix.Lgetxattr(path, name, nil)
 		if err != nil || n > 64<<10 {
 			continue
@@ -174,7 +174,7 @@ const syncFew = 32
 func syncTree(root string, entries int) error {
 	if entries <= syncFew {
 		return filepath.Walk(root, func(p string, info os.FileInfo, err error) error {
-			if err != nil || !(info.IsDir() || info.Mode().IsRegular()) {
+			if err != nil || (!info.IsDir() && !info.Mode().IsRegular()) {
 				return err
 			}
 			return syncPath(p)

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"sort"
@@ -96,9 +97,7 @@ func Environ(extra map[string]string) []string {
 			all[name] = v
 		}
 	}
-	for k, v := range extra {
-		all[k] = v
-	}
+	maps.Copy(all, extra)
 	env := make([]string, 0, len(all))
 	for k, v := range all {
 		env = append(env, k+"="+v)

@@ -163,6 +163,12 @@ func TestDefault(t *testing.T) {
 	assert.Equal(t, 10*time.Second, want.Defaults.Every)
 }
 
+func TestDefaultVarFolderIsBesideTheFile(t *testing.T) {
+	cfg, err := Parse("/etc/shivx/shivx.yaml", []byte("version: 1\n"), Known{})
+	require.NoError(t, err)
+	assert.Equal(t, "/etc/shivx/var", cfg.Paths.Var)
+}
+
 func TestDefaultTagsAreReadable(t *testing.T) {
 	for _, typ := range sections() {
 		assert.NotPanics(t, func() { setDefaults(reflect.New(typ).Elem()) }, typ.Name())

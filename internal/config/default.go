@@ -2,6 +2,7 @@ package config
 
 import (
 	"os"
+	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
@@ -74,6 +75,9 @@ func (d *decoder) inherit(root *node) {
 	cfg := d.cfg
 	if !namePattern.MatchString(cfg.Host) && !d.has(&cfg.Host) {
 		d.add(root, "the machine's host name "+strconv.Quote(cfg.Host)+" cannot be used as this agent's name", "set host: NAME")
+	}
+	if !d.has(&cfg.Paths.Var) {
+		cfg.Paths.Var = filepath.Join(d.dir, cfg.Paths.Var)
 	}
 	for i := range cfg.Components {
 		c := &cfg.Components[i]

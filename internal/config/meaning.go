@@ -152,8 +152,7 @@ func (d *decoder) optionProblems(u *Use, err error) {
 	at := d.at(&u.Plugin)
 	if p, ok := d.places[&u.Options]; ok {
 		at = p.key
-		var named OptionError
-		if errors.As(err, &named) {
+		if named, ok := errors.AsType[OptionError](err); ok {
 			at = optionPlace(p.key, p.value, named.Option())
 		}
 	}

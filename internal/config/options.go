@@ -52,8 +52,9 @@ func (d *decoder) freeValue(n *node) any {
 		return f
 	case kindText:
 		return n.text
+	default: // kindNull
+		return nil
 	}
-	return nil
 }
 
 // wholeNumber keeps all digits of a number, whatever its size.

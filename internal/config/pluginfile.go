@@ -57,8 +57,7 @@ func hashExecutable(path string) (string, error) {
 
 // reason returns what went wrong with a file, without its path, which the problem's line shows.
 func reason(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err
 	}
 	return err

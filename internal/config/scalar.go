@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -97,6 +98,7 @@ func (d *decoder) duration(n *node, v reflect.Value, f field) {
 	case kindNull, kindList, kindMap:
 		d.shaped(n, durationType, f)
 		return
+	default: // a scalar: its text tells
 	}
 	value, err := time.ParseDuration(n.text)
 	if err != nil || n.kind != kindText {
@@ -250,10 +252,5 @@ func shown(n *node, f field) string {
 }
 
 func contains(words []string, word string) bool {
-	for _, w := range words {
-		if w == word {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(words, word)
 }

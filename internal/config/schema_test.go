@@ -47,8 +47,8 @@ func TestEveryFieldIsInTheSchema(t *testing.T) {
 }
 
 func checkFields(t *testing.T, typ reflect.Type, properties map[string]any, walk func(reflect.Type)) {
-	for i := range typ.NumField() {
-		f := typ.Field(i)
+	for f := range typ.Fields() {
+		f := f
 		tag := f.Tag.Get("yaml")
 		if tag == ",inline" {
 			checkFields(t, f.Type, properties, walk)

@@ -110,10 +110,10 @@ func (p *commandProbe) wait(ctx context.Context, cmd *exec.Cmd, ended <-chan err
 		return fmt.Errorf("%s: %w, killed%s", p.name, context.Cause(ctx), out.quoted())
 	case <-patience.C:
 	}
-	p.immortal.Add(1)
+	_ = p.immortal.Add(1)
 	go func() {
 		<-ended
-		p.immortal.Add(-1)
+		_ = p.immortal.Add(-1)
 	}()
 	return fmt.Errorf("%s: %w, and it does not die (uninterruptible sleep)", p.name, context.Cause(ctx))
 }
@@ -133,12 +133,10 @@ func (p *commandProbe) verdict(err error, out *tail) error {
 
 // reasonOf drops the path from a start error; the caller names the program.
 func reasonOf(err error) error {
-	var path *os.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*os.PathError](err); ok {
 		return path.Err
 	}
-	var notFound *exec.Error
-	if errors.As(err, &notFound) {
+	if notFound, ok := errors.AsType[*exec.Error](err); ok {
 		return notFound.Err
 	}
 	return err

@@ -99,8 +99,7 @@ func (p *httpProbe) searchBody(ctx context.Context, r io.Reader) error {
 
 // withoutURL takes off the layer of net/http that repeats the URL with its query.
 func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
 	}
 	return err

@@ -22,7 +22,7 @@ func TestMonitorFindsAndResolves(t *testing.T) {
 	await(t, "health", func() bool { return m.Status()[0].State == StateHealthy })
 	a.broken.Store(true)
 	f := in.next(t)
-	if f.Source != shivx.SourceHealthCheck || f.Signal != "a" || f.Target.String() != "app@host" ||
+	if f.Source != shivx.SourceHealthCheck || f.Signal != "a" || f.String() != "app@host" ||
 		f.Reason != "a: broken, 3 times in a row" || f.Severity != shivx.SeverityError || f.Resolved || !strings.HasPrefix(f.ID, "host/app/a/") {
 		t.Errorf("finding %+v", f)
 	}

@@ -49,7 +49,7 @@ func (p *postgresProbe) Check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", where, postgresCause(ctx, err))
 	}
-	defer closePostgres(conn)
+	defer closePostgres(conn) //nolint:contextcheck // the goodbye has its own short time, also when ctx has ended
 	if err := ask(ctx, conn, p.c.Query); err != nil {
 		return fmt.Errorf("query on %s: %w", where, postgresCause(ctx, err))
 	}
@@ -74,8 +74,7 @@ func closePostgres(conn *pgx.Conn) {
 
 // postgresCause returns the cause without the connection parameters that pgx puts before it.
 func postgresCause(ctx context.Context, err error) error {
-	var server *pgconn.PgError
-	if errors.As(err, &server) {
+	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return fmt.Errorf("%s: %s (SQLSTATE %s)", server.Severity, server.Message, server.Code)
 	}
 	var network *net.OpError

@@ -64,7 +64,7 @@ func parseStat(pid int, data []byte) (stat, error) {
 		return stat{}, bad
 	}
 	fields := strings.Fields(string(data[end+1:]))
-	const state, parent, threads, start = 3 - 3, 4 - 3, 20 - 3, 22 - 3 // numbered from 3 behind COMM
+	const state, parent, threads, start = 0, 1, 17, 19 // fields 3, 4, 20 and 22 of proc(5); COMM is field 2
 	if len(fields) <= start || len(fields[state]) != 1 {
 		return stat{}, bad
 	}

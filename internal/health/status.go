@@ -96,6 +96,7 @@ func (d *detector) state() State {
 			return StateFailing
 		case StateUnknown:
 			state = StateUnknown
+		case StateHealthy:
 		}
 	}
 	return state

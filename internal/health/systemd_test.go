@@ -52,7 +52,7 @@ func TestSystemdCheck(t *testing.T) {
 		conn, err = dbus.Connect(address)
 		return err == nil
 	})
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	const base = "/org/freedesktop/systemd1/unit/"
 	u := units{
 		base + "good_2eservice":   unit("loaded", "active", "running"),

@@ -35,7 +35,7 @@ func (l *Ledger) load() (*tornLine, error) {
 			return nil, fmt.Errorf("open ledger: %w", err)
 		}
 		l.segs = append(l.segs, s)
-		_, err = l.scan(f)
+		err = l.scan(f)
 		_ = f.Close()
 		if err != nil {
 			return nil, err
@@ -50,7 +50,7 @@ func (l *Ledger) load() (*tornLine, error) {
 		}
 	}
 	l.segs = append(l.segs, segment{path: l.path})
-	if _, err := l.scan(l.file); err != nil {
+	if err := l.scan(l.file); err != nil {
 		return nil, err
 	}
 	end, err := l.repairTail(l.file)
@@ -67,18 +67,18 @@ func (l *Ledger) load() (*tornLine, error) {
 
 // scan indexes the records of the last segment of l.segs. A line that is no record is passed over;
 // Verify reports it.
-func (l *Ledger) scan(f *os.File) (int64, error) {
+func (l *Ledger) scan(f *os.File) error {
 	seg := len(l.segs) - 1
 	var lr lineReader
 	info, err := f.Stat()
 	if err != nil {
-		return 0, fmt.Errorf("open ledger: %w", err)
+		return fmt.Errorf("open ledger: %w", err)
 	}
 	lr.reset(f, 0, info.Size())
 	for {
 		line, off, ok, err := lr.next()
 		if err != nil || !ok {
-			return lr.base, err
+			return err
 		}
 		l.lastLen = 0
 		v, ok := parseLine(line)

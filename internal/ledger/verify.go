@@ -34,7 +34,7 @@ func Verify(ctx context.Context, path string, o VerifyOptions) (Report, error) {
 		return rep, fmt.Errorf("verify ledger: %w", err)
 	}
 	segs, err := openSegments(path)
-	if err != nil && !(errors.Is(err, fs.ErrNotExist) && hs.top() > 0) {
+	if err != nil && (!errors.Is(err, fs.ErrNotExist) || hs.top() <= 0) {
 		return rep, fmt.Errorf("verify ledger: %w", err)
 	}
 	defer closeSegments(segs)

@@ -124,12 +124,12 @@ func asPostgres(t testing.TB) account {
 // sharedDir is a temporary folder that another user can reach and owns.
 func sharedDir(t testing.TB, uid, gid int) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "shivx-test-")
+	dir, err := os.MkdirTemp("", "shivx-test-") //nolint:usetesting // t.TempDir's parents are closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // another user's server works in it
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chown(dir, uid, gid); err != nil {

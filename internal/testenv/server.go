@@ -183,7 +183,7 @@ func Port(t testing.TB, addr string) string {
 // WriteFile writes a file of a test.
 func WriteFile(t testing.TB, path, content string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil { //nolint:gosec // read by other users' servers
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

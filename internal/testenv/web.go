@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -30,15 +31,15 @@ func Nginx(t testing.TB, server ...string) *NginxServer {
 	}
 	n.Argv = []string{program, "-p", dir, "-c", n.Conf, "-e", filepath.Join(dir, "error.log"), "-g", "daemon off;"}
 	n.ready = func(ctx context.Context) error { return connects(ctx, addr) }
-	if err := os.Mkdir(n.Root, 0o755); err != nil { //nolint:gosec // read by the worker's user
+	if err := os.Mkdir(n.Root, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	WriteFile(t, filepath.Join(n.Root, "index.html"), "ok\n")
-	extra := ""
+	var extra strings.Builder
 	for _, line := range server {
-		extra += "    " + line + "\n"
+		extra.WriteString("    " + line + "\n")
 	}
-	WriteFile(t, n.Conf, fmt.Sprintf(nginxConf, n.PIDFile, dir, dir, dir, dir, dir, addr, n.Root, extra))
+	WriteFile(t, n.Conf, fmt.Sprintf(nginxConf, n.PIDFile, dir, dir, dir, dir, dir, addr, n.Root, extra.String()))
 	t.Cleanup(func() { n.close(t) })
 	n.Start(t)
 	return n
@@ -85,11 +86,11 @@ func HAProxy(t testing.TB, servers ...string) *HAProxyServer {
 	// -W: a master that ends with its worker; only in this mode is the pid file written in the foreground.
 	h.Argv = []string{program, "-W", "-q", "-p", h.PIDFile, "-f", h.Conf}
 	h.ready = func(ctx context.Context) error { return connects(ctx, addr) }
-	lines := ""
+	var lines strings.Builder
 	for i, s := range servers {
-		lines += fmt.Sprintf("  server s%d %s\n", i+1, s)
+		lines.WriteString(fmt.Sprintf("  server s%d %s\n", i+1, s))
 	}
-	WriteFile(t, h.Conf, fmt.Sprintf(haproxyConf, h.Socket, addr, lines))
+	WriteFile(t, h.Conf, fmt.Sprintf(haproxyConf, h.Socket, addr, lines.String()))
 	t.Cleanup(func() { h.close(t) })
 	h.Start(t)
 	return h

@@ -3,7 +3,6 @@ package builtin
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -91,7 +90,7 @@ func TestDatabaseFreesAnExhaustedPool(t *testing.T) {
 	_, err = d.Recover(ctx(t), p.request(options))
 	require.ErrorContains(t, err, "all connections are in use")
 	var fail *sdk.Fail
-	require.True(t, errors.As(err, &fail))
+	require.ErrorAs(t, err, &fail)
 	require.Contains(t, fail.Hint, "admin_dsn")
 
 	options["admin_dsn"] = "env:ADMIN_DSN"
@@ -162,7 +161,7 @@ func TestDatabaseSaysWhoUsesThePool(t *testing.T) {
 	res, err := d.Recover(ctx(t), p.request(map[string]any{"dsn": "x", "idle_in_transaction": "10ms", "superusers": true, "free": 2, "wait": "2s", "admin_dsn": "env:ADMIN_DSN"}))
 	require.Error(t, err, "ops may not end a superuser's session: %v", res)
 	var fail *sdk.Fail
-	require.True(t, errors.As(err, &fail))
+	require.ErrorAs(t, err, &fail)
 	require.Contains(t, fail.Hint, "only a superuser may end")
 }
 

@@ -214,11 +214,12 @@ func (f *fixture) up(starts int) int {
 // startByHand starts the service the way an init system would.
 func (f *fixture) startByHand() int {
 	f.t.Helper()
+	before := f.starts()
 	cmd := exec.Command(f.argv()[0], f.argv()[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	require.NoError(f.t, cmd.Start())
 	go func() { _ = cmd.Wait() }()
-	return f.up(f.starts() + 1)
+	return f.up(before + 1)
 }
 
 func jsonOf(t testing.TB, v any) json.RawMessage {

@@ -1,7 +1,6 @@
 package builtin
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -118,7 +117,7 @@ func TestProcessSaysWhyAStartFailed(t *testing.T) {
 		_, err := p.Recover(ctx(t), f.request(tc.more))
 		require.ErrorContains(t, err, tc.want, name)
 		var fail *sdk.Fail
-		require.True(t, errors.As(err, &fail), name)
+		require.ErrorAs(t, err, &fail, name)
 		require.NotEmpty(t, fail.Hint, name)
 	}
 }

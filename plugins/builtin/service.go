@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -169,9 +170,7 @@ func (s service) environ() []string {
 	if u, err := user.Lookup(s.User); s.User != "" && err == nil {
 		env["HOME"], env["USER"], env["LOGNAME"] = u.HomeDir, u.Username, u.Username
 	}
-	for k, v := range s.Env {
-		env[k] = v
-	}
+	maps.Copy(env, s.Env)
 	env[effectVar], env[componentVar] = s.req.Key, s.owner()
 	return command.Environ(env)
 }

@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -108,7 +109,7 @@ func (o databaseOptions) reason(s session) string {
 		return ""
 	}
 	idle := strings.HasPrefix(s.State, "idle in transaction")
-	if s.Superuser && !(o.Superusers && idle) {
+	if s.Superuser && (!o.Superusers || !idle) {
 		return ""
 	}
 	switch {
@@ -143,7 +144,7 @@ func (o databaseOptions) end(ctx context.Context, conn *pgx.Conn, req sdk.Reques
 		var ended bool
 		err := conn.QueryRow(ctx, queryEnd, s.PID, s.started, s.changed, s.Waiters > 0).Scan(&ended)
 		switch {
-		case err == pgx.ErrNoRows:
+		case errors.Is(err, pgx.ErrNoRows):
 			changes = append(changes, "left alone "+s.String()+": it went on by itself")
 		case err != nil:
 			return changes, failed(fmt.Errorf("end %s: %w", s, err), "give the user the role pg_signal_backend; only a superuser may end sessions of superusers")

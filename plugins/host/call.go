@@ -76,8 +76,7 @@ func (g *garbage) Error() string { return g.message }
 
 // ended turns the end of a stream that gave no answer into the reason for people.
 func (p *process) ended(ctx context.Context, step sdk.Step, err error) error {
-	var breach *garbage
-	if errors.As(err, &breach) {
+	if breach, ok := errors.AsType[*garbage](err); ok {
 		return p.owner.fail(err, fmt.Sprintf("%s (during step %s)", breach.message, step), "this is a fault of the plugin; see docs/PLUGINS.md, wire contract")
 	}
 	if status.Code(err) == codes.DeadlineExceeded {

@@ -63,8 +63,7 @@ func cleanDescription(d sdk.Description) sdk.Description {
 // cleanError turns any error of a step into one that is, or wraps, a *sdk.Fail with clean text.
 func cleanError(err error) error {
 	fail := &sdk.Fail{Message: line(err.Error(), maxMessage), Err: err}
-	var inner *sdk.Fail
-	if errors.As(err, &inner) {
+	if inner, ok := errors.AsType[*sdk.Fail](err); ok {
 		fail.Hint, fail.Retryable = line(inner.Hint, maxLine), inner.Retryable
 	}
 	return fail

@@ -143,16 +143,16 @@ func (p *process) broken(err error, during string) error {
 		return p.owner.fail(err, message+" (during "+during+")", hint)
 	}
 	said := line(status.Convert(err).Message(), maxMessage)
-	switch code := status.Code(err); {
-	case code == codes.DeadlineExceeded:
+	switch code := status.Code(err); code {
+	case codes.DeadlineExceeded:
 		err = context.DeadlineExceeded
 		return fail("it did not answer in time", "start it by hand to see whether it runs")
-	case code == codes.Canceled:
+	case codes.Canceled:
 		err = context.Canceled
 		return fail("it was cancelled", "")
-	case code == codes.ResourceExhausted:
+	case codes.ResourceExhausted:
 		return fail(fmt.Sprintf("it answered with more than %d bytes", maxAnswer), "a summary and some lines of changes are enough")
-	case code == codes.Unimplemented:
+	case codes.Unimplemented:
 		return fail("it does not serve shivx.plugin.v1.Recovery", "register the Recovery service of recovery.proto")
 	}
 	if how := p.died(grace / 4); how != "" {

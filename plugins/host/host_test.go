@@ -3,7 +3,6 @@ package host_test
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -328,7 +327,7 @@ func TestInProcessPanicAndUnknownErrorBecomeFails(t *testing.T) {
 	require.Contains(t, fail.Message, "no such luck")
 	_, err = r.Run(t.Context(), sdk.StepDone, sdk.Request{})
 	require.ErrorAs(t, err, &fail)
-	require.True(t, errors.Is(err, sdk.ErrUnknown))
+	require.ErrorIs(t, err, sdk.ErrUnknown)
 	var option interface{ Option() string }
 	_, err = r.Run(t.Context(), sdk.StepCheck, order(`{"fro":"x"}`))
 	require.ErrorAs(t, err, &option)

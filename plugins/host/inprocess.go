@@ -28,8 +28,7 @@ func (r *inProcess) Run(ctx context.Context, step sdk.Step, req sdk.Request) (sd
 	if err == nil {
 		return cleanReply(reply), nil
 	}
-	var crash *sdk.Panic
-	if errors.As(err, &crash) {
+	if crash, ok := errors.AsType[*sdk.Panic](err); ok {
 		r.log.Error("plugin panicked", "step", string(step), "panic", crash.Error(), "stack", string(crash.Stack))
 	}
 	return sdk.Reply{}, cleanError(err)

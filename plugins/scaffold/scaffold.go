@@ -67,7 +67,7 @@ func write(dir, file string, data any) (err error) {
 	if name == "gitignore" {
 		name = ".gitignore"
 	}
-	out, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	out, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
 	if err != nil {
 		return fmt.Errorf("write plugin: %w", err)
 	}

@@ -145,6 +145,7 @@ func ability(p Plugin, step Step) func(context.Context, Request) (Result, error)
 		if a, ok := p.(Undoer); ok {
 			return a.Undo
 		}
+	default: // mark, done and check answer more than a Result
 	}
 	return nil
 }

@@ -154,8 +154,8 @@ func unknownOption(at, key string, valid []string) error {
 }
 
 func addFields(fields map[string]reflect.Type, t reflect.Type) {
-	for i := range t.NumField() {
-		field := t.Field(i)
+	for field := range t.Fields() {
+		field := field
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		inner := field.Type
 		if inner.Kind() == reflect.Pointer {

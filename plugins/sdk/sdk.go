@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // Plugin repairs components. Recover must be safe to call again with the same Request.Key.
@@ -90,12 +91,7 @@ type Description struct {
 
 // Can says whether the plugin implements step.
 func (d Description) Can(step Step) bool {
-	for _, s := range d.Steps {
-		if s == step {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(d.Steps, step)
 }
 
 // Request is one step of one run.

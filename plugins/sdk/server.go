@@ -57,7 +57,7 @@ func (s *server) Run(in *proto.RunRequest, stream grpc.ServerStreamingServer[pro
 	events := sender{stream: stream}
 	defer events.close()
 	req := requestOf(in).WithProgress(func(line string) {
-		events.send(&proto.RunEvent{Event: &proto.RunEvent_Progress{Progress: strings.ToValidUTF8(line, "\uFFFD")}})
+		_ = events.send(&proto.RunEvent{Event: &proto.RunEvent_Progress{Progress: strings.ToValidUTF8(line, "\uFFFD")}})
 	})
 	reply, err := Dispatch(ctx, s.plugin, Step(in.GetStep()), req)
 	if err != nil {
@@ -108,16 +108,14 @@ func resultOf(r Reply) *proto.Result {
 // failureOf keeps of err what crosses the wire.
 func failureOf(err error) *proto.Failure {
 	out := &proto.Failure{Message: valid(err.Error()), Unknown: errors.Is(err, ErrUnknown)}
-	var fail *Fail
-	if errors.As(err, &fail) {
+	if fail, ok := errors.AsType[*Fail](err); ok {
 		out.Hint, out.Retryable = valid(fail.Hint), fail.Retryable
 	}
 	var option interface{ Option() string }
 	if errors.As(err, &option) {
 		out.Option = valid(option.Option())
 	}
-	var crash *Panic
-	if errors.As(err, &crash) {
+	if crash, ok := errors.AsType[*Panic](err); ok {
 		_, _ = fmt.Fprintf(os.Stderr, "%v\n%s", err, crash.Stack)
 	}
 	return out

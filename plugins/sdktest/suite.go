@@ -162,12 +162,10 @@ func fault(hint, format string, args ...any) error {
 }
 
 func hintOf(err error) string {
-	var f *faultError
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*faultError](err); ok {
 		return f.hint
 	}
-	var fail *sdk.Fail
-	if errors.As(err, &fail) {
+	if fail, ok := errors.AsType[*sdk.Fail](err); ok {
 		return fail.Hint
 	}
 	return ""
