@@ -13,7 +13,7 @@ help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(BIN)/shivx $(BIN)/shivx-demo $(BIN)/shivx-local ## Start everything: Temporal, its Web UI, the agent and a demo service
-	cd $(LOCAL) && exec $(BIN)/shivx-local -demo $(BIN)/shivx-demo $(RUNARGS)
+	@exec bin/shivx-local -config $(LOCAL)/shivx.yaml -demo bin/shivx-demo $(RUNARGS)
 
 build: $(BIN)/shivx $(BIN)/shivx-worker $(BIN)/shivx-demo $(BIN)/shivx-local ## Build every program into bin/
 

@@ -41,9 +41,11 @@ func (h *selfHeal) recover(ctx workflow.Context, rung activities.Strategy, attem
 	if h.stopped() {
 		return false
 	}
-	defer func() { h.recovered = workflow.Now(ctx) }()
+	if !h.in.Plan {
+		defer func() { h.recovered = workflow.Now(ctx) }()
+	}
 	return h.doStep(ctx, shivx.StepRecover, rung.Name, attempt, func() (activities.StepResult, error) {
-		h.acted = true
+		h.acted = !h.in.Plan
 		h.unsettled = &rungAttempt{rung, attempt}
 		return activities.Recover.Execute(
 			hostChange(ctx, h.target.Host, rung.Name+": recover by the plugin "+rung.Plugin, rung.Timeout.Std()),
@@ -132,6 +134,7 @@ func (h *selfHeal) verifyAndReturn(ctx workflow.Context, outcome shivx.Outcome) 
 // giveUp ends a run whose ladder is used up.
 func (h *selfHeal) giveUp(ctx workflow.Context) ending {
 	if h.in.Plan {
+		h.skip(ctx, shivx.StepValidate, "would watch the checks for "+h.policy.Observe.Window.String())
 		return h.reintegrate(ctx, activities.Strategy{})
 	}
 	if h.vanished != nil {

@@ -33,6 +33,8 @@ var stepOf = map[sdk.Step]shivx.Step{
 // activity is run. The ledger tells what came before: nothing, a start without an end (a crash
 // cut the step off), or the end.
 func (a *Activities) effect(ctx context.Context, in activities.StepInput, step sdk.Step, use config.Use) (activities.StepResult, error) {
+	ctx, let := lasting(ctx)
+	defer let()
 	ctx, stop := beat(ctx, use.Timeout)
 	defer stop()
 	e, err := a.prepare(ctx, in, step, use)
@@ -40,8 +42,17 @@ func (a *Activities) effect(ctx context.Context, in activities.StepInput, step s
 		return activities.StepResult{Summary: e.skip, Skipped: e.skip != ""}, err
 	}
 	if in.Plan {
-		return e.run(ctx)
+		res, err := e.run(ctx)
+		if err != nil {
+			return res, pluginError(e.name, err)
+		}
+		return res, nil
 	}
+	leave, err := a.attempts.enter(ctx, e.req.Key)
+	if err != nil {
+		return activities.StepResult{}, err
+	}
+	defer leave()
 	if res, ended, err := e.before(ctx); ended {
 		return res, err
 	}

@@ -50,6 +50,8 @@ type Activities struct {
 	Ledger      *ledger.Ledger
 	Notifier    Notifier
 	Logger      *slog.Logger
+
+	attempts attempts
 }
 
 // Register binds every activity to its wire name.

@@ -47,14 +47,14 @@ func (c *counter) Describe() sdk.Description {
 func (c *counter) Recover(_ context.Context, req sdk.Request) (sdk.Result, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.fail != nil {
+		return sdk.Result{}, c.fail
+	}
 	if req.Plan {
 		return sdk.Result{Summary: "would count"}, nil
 	}
 	if c.cutBefore {
 		panic(errCut)
-	}
-	if c.fail != nil {
-		return sdk.Result{}, c.fail
 	}
 	c.effects++
 	if c.cutAfter {
@@ -260,6 +260,10 @@ func TestPlanTouchesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, cp.Skipped)
 	require.Empty(t, b.events(t))
+
+	p.fail = sdk.Failf("", "nothing to restore from")
+	_, err = do(t, b.Recover, in)
+	require.Equal(t, activities.ErrPlugin, errorType(err), "a plan that fails is not tried again and again")
 }
 
 func TestUnknownComponentAndHost(t *testing.T) {

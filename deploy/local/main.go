@@ -157,14 +157,14 @@ func welcome(o options, cfg *config.Config) {
 
   In another terminal:
 
-    kill -9 $(cat %s)     kill the demo service
-    bin/shivx runs                     see the run that healed it
-    bin/shivx heal demo --plan         see what a heal would do
-    bin/shivx ledger verify            prove what was done
+    kill -9 $(cat %s)    kill the demo service
+    bin/shivx runs                       see the run that healed it
+    bin/shivx heal demo --plan           see what a heal would do
+    bin/shivx ledger verify              prove what was done
 
   Ctrl-C stops everything; what is under way goes on at the next start.
 
-`, o.uiPort, cfg.API.Listen, filepath.Join(cfg.Paths.Var, "api.token"), relative(pid))
+`, o.uiPort, cfg.API.Listen, relative(filepath.Join(cfg.Paths.Var, "api.token")), relative(pid))
 }
 
 func relative(path string) string {
