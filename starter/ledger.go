@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/ledger"
+	"github.com/shivx/shivx/worker/agent"
+)
+
+func (a *app) ledgerCommand() *cobra.Command {
+	c := group("ledger", "Verify and read the operational ledger",
+		a.ledgerVerifyCommand(), a.ledgerShowCommand(), a.ledgerTailCommand())
+	c.Long = `Verify and read the operational ledger of this host. Temporal is not needed.
+
+Without PATH it is recovery/operational_ledger.ndjson in the folder of --var, else in that of the
+configuration, else in ./var.`
+	return c
+}
+
+// ledgerPlace is where a ledger is and whose it is.
+type ledgerPlace struct {
+	varDir string
+	path   string
+	host   string
+}
+
+func (a *app) addVar(c *cobra.Command, p *ledgerPlace) {
+	c.Flags().StringVar(&p.varDir, "var", "", "folder in which the agent keeps its files")
+}
+
+// locate completes the place from the command's arguments and the configuration.
+func (a *app) locate(p *ledgerPlace, args []string) error {
+	if len(args) == 1 {
+		p.path = args[0]
+		return nil
+	}
+	dir, host, err := a.varFolder(p.varDir)
+	if err != nil {
+		return err
+	}
+	p.path = filepath.Join(dir, agent.OperationalLedger)
+	if p.host == "" {
+		p.host = host
+	}
+	return nil
+}
+
+// verifyFlags are the flags of a verification.
+type verifyFlags struct {
+	ledgerPlace
+	noWitness bool
+	copied    bool
+	trusted   []string
+}
+
+func (a *app) ledgerVerifyCommand() *cobra.Command {
+	var o verifyFlags
+	c := &cobra.Command{
+		Use: "verify [PATH]", Short: "Prove that a ledger is as it was written",
+		Long: `Check every record, the chain of hashes and the signed heads, and compare them with the heads that
+the witness in Temporal keeps, if Temporal answers. Exit code 0: nothing was found; 4: the ledger
+was tampered with. A last line that a crash has torn is no tampering.`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	c.RunE = a.does(func(cmd *cobra.Command, args []string) error {
+		if err := a.locate(&o.ledgerPlace, args); err != nil {
+			return err
+		}
+		return a.verifyLedger(cmd.Context(), o)
+	})
+	a.addVar(c, &o.ledgerPlace)
+	fl := c.Flags()
+	fl.StringVar(&o.host, "host", "", "the host whose ledger it is, for the witness; else as in the configuration or the records")
+	fl.BoolVar(&o.noWitness, "no-witness", false, "do not ask the witness in Temporal")
+	fl.BoolVar(&o.copied, "copy", false, "the files are a copy, without the signing key")
+	fl.StringArrayVar(&o.trusted, "trust", nil, "genesis key, in base64, from which signatures may start")
+	return c
+}
+
+// witnessed says with what a ledger was compared outside its host.
+type witnessed struct {
+	Compared bool   `json:"compared"`
+	Host     string `json:"host,omitempty"`
+	Heads    int    `json:"heads"`
+	// Reason says why it was not compared.
+	Reason string `json:"reason,omitempty"`
+}
+
+// verifyReport is the JSON document of a verification.
+type verifyReport struct {
+	ledger.Report
+	Witness witnessed `json:"witness"`
+}
+
+func (a *app) verifyLedger(ctx context.Context, o verifyFlags) error {
+	heads, w := a.witness(ctx, o)
+	options := ledger.VerifyOptions{Witness: heads, Trusted: o.trusted, Copy: o.copied}
+	bar := newProgress(&a.err)
+	options.Progress = bar.at
+	rep, err := ledger.Verify(ctx, o.path, options)
+	bar.end()
+	if err != nil {
+		return ledgerError(err)
+	}
+	if a.json() {
+		if err := a.document(verifyReport{rep, w}); err != nil {
+			return err
+		}
+	} else {
+		a.printReport(rep, w)
+	}
+	if !rep.OK {
+		return quiet(exitTampered)
+	}
+	return nil
+}
+
+func ledgerError(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return hint(err, "give the ledger's path, or --var DIR or --config FILE of its agent")
+	}
+	return err
+}
+
+func (a *app) printReport(rep ledger.Report, w witnessed) {
+	head, st := fmt.Sprintf("%s: as it was written", rep.Ledger), green
+	if !rep.OK {
+		head, st = fmt.Sprintf("%s: TAMPERED WITH, %s", rep.Ledger, count(len(rep.Findings)+rep.More, "finding")), red
+	}
+	a.out.line(st, head)
+	torn := ""
+	if t := rep.Torn; t != nil {
+		torn = fmt.Sprintf("%s line %d: %d bytes of a record that was never finished, by a crash or a write under way; no tampering",
+			t.Segment, t.Line, t.Bytes)
+	}
+	signed := "nothing yet"
+	if rep.Signed > 0 {
+		signed = fmt.Sprintf("up to record %d by %s", rep.Signed, count(rep.Heads, "head"))
+	}
+	if rep.Open > 0 {
+		signed += fmt.Sprintf("; %s not signed yet", count(int(rep.Open), "record"))
+	}
+	outside := fmt.Sprintf("compared with %s of %s", count(w.Heads, "head"), w.Host)
+	if !w.Compared {
+		outside = "NOT COMPARED: " + w.Reason
+	}
+	a.out.details([][2]string{
+		{"records", fmt.Sprintf("%d in %s, %s", rep.Records, count(rep.Segments, "file"), bytesText(rep.Bytes))},
+		{"signed", signed}, {"witness", outside}, {"torn tail", torn},
+		{"took", took(rep.Elapsed)},
+	}...)
+	for _, f := range rep.Findings {
+		place := f.Segment
+		if f.Line > 0 {
+			place += fmt.Sprintf(":%d", f.Line)
+		}
+		a.out.line(red, fmt.Sprintf("%s: %s: %s", place, f.Kind, f.Message))
+		if f.Hint != "" {
+			a.out.line(faint, "    "+f.Hint)
+		}
+	}
+	if rep.More > 0 {
+		a.out.line(red, fmt.Sprintf("and %s more", count(rep.More, "finding")))
+	}
+}
+
+// witness asks Temporal for the heads of the ledger that were kept outside its host.
+func (a *app) witness(ctx context.Context, o verifyFlags) ([]ledger.Head, witnessed) {
+	if o.noWitness {
+		return nil, witnessed{Reason: "--no-witness was given"}
+	}
+	w := witnessed{Host: o.host}
+	if w.Host == "" {
+		if w.Host = hostOf(o.path); w.Host == "" {
+			w.Reason = "the ledger's host is not known; give --host"
+			return nil, w
+		}
+	}
+	f, err := a.connect(ctx, dialPatience)
+	if err != nil {
+		w.Reason = err.Error()
+		return nil, w
+	}
+	defer f.client.Close()
+	all, err := query[[]shivx.LedgerHead](ctx, f, shivx.WitnessID(w.Host), "", shivx.QueryHeads)
+	if err != nil {
+		w.Reason = err.Error()
+		return nil, w
+	}
+	file := filepath.Base(o.path)
+	name := strings.TrimSuffix(file, filepath.Ext(file))
+	var heads []ledger.Head
+	for _, h := range all {
+		if h.Ledger == name {
+			heads = append(heads, ledger.Head{Ledger: h.Ledger, Genesis: h.Genesis, Epoch: h.Epoch, Seq: h.Seq,
+				Hash: h.Hash, Time: h.Time, Key: h.Key, Next: h.Next, Sig: h.Sig})
+		}
+	}
+	w.Heads = len(heads)
+	if w.Compared = len(heads) > 0; !w.Compared {
+		w.Reason = fmt.Sprintf("the witness of %s has no head of the ledger %s", w.Host, name)
+	}
+	return heads, w
+}
+
+// hostOf is the host that the latest records name.
+func hostOf(path string) string {
+	records, err := ledger.Tail(path, 100)
+	if err != nil {
+		return "" // that the ledger cannot be read is for the verification to say
+	}
+	host := ""
+	for _, r := range records {
+		var rec shivx.RecoveryRecord
+		if r.Decode(&rec) == nil && safeName.MatchString(rec.Host) {
+			host = rec.Host
+		}
+	}
+	return host
+}
+
+// progress is a bar on a terminal for what takes longer than a second.
+type progress struct {
+	s           *screen
+	done, total atomic.Int64
+	stop        chan struct{}
+	stopped     chan struct{}
+}
+
+func newProgress(s *screen) *progress {
+	p := &progress{s: s, stop: make(chan struct{}), stopped: make(chan struct{})}
+	go p.draw()
+	return p
+}
+
+// at may be called from many goroutines.
+func (p *progress) at(done, total int64) {
+	p.done.Store(done)
+	p.total.Store(total)
+}
+
+func (p *progress) draw() {
+	defer close(p.stopped)
+	wait := time.NewTimer(time.Second)
+	defer wait.Stop()
+	drawn := false
+	for {
+		select {
+		case <-p.stop:
+			if drawn {
+				_, _ = fmt.Fprint(p.s.w, "\r\x1b[K")
+			}
+			return
+		case <-wait.C:
+			wait.Reset(100 * time.Millisecond)
+		}
+		if total := p.total.Load(); p.s.tty && total > 0 {
+			drawn = true
+			_, _ = fmt.Fprint(p.s.w, "\r"+bar(p.done.Load(), total)+"\x1b[K")
+		}
+	}
+}
+
+// bar draws how much of total is done.
+func bar(done, total int64) string {
+	const length = 30
+	part := float64(min(done, total)) / float64(total)
+	full := int(part * length)
+	return fmt.Sprintf("verifying [%s%s] %3.0f %% of %s", strings.Repeat("█", full), strings.Repeat("·", length-full), part*100, bytesText(total))
+}
+
+func (p *progress) end() {
+	close(p.stop)
+	<-p.stopped
+}
