@@ -59,8 +59,7 @@ func (c *component) startDue(ctx workflow.Context) {
 	if c.Pending != nil && c.Holder == nil && !c.inMaintenance(now) {
 		c.startPending(ctx, now)
 	}
-	if every := c.Policy.CheckpointEvery.Std(); every > 0 && c.Holder == nil && c.stopCheckpoint == nil && !now.Before(c.LastCheckpoint.Add(every)) {
-		c.LastCheckpoint = now
+	if every := c.Policy.CheckpointEvery.Std(); every > 0 && c.Holder == nil && c.stopCheckpoint == nil && !now.Before(c.NextCheckpoint) {
 		workflow.GoNamed(ctx, "checkpoint", func(ctx workflow.Context) {
 			if _, err := c.takeCheckpoint(ctx); err != nil {
 				workflow.GetLogger(ctx).Warn("no checkpoint", "reason", reason(err))
@@ -107,7 +106,7 @@ func (c *component) nextDue(ctx workflow.Context) (time.Time, bool) {
 		}
 	}
 	if every := c.Policy.CheckpointEvery.Std(); every > 0 && c.Holder == nil && c.stopCheckpoint == nil {
-		earlier(c.LastCheckpoint.Add(every), "next checkpoint")
+		earlier(c.NextCheckpoint, "next checkpoint")
 	}
 	return due, !due.IsZero()
 }

@@ -40,9 +40,6 @@ func setupComponent(ctx workflow.Context, in ComponentInput) (*component, error)
 	if c.Policy.Limits == (shivx.Limits{}) {
 		c.Policy.Limits = shivx.DefaultLimits()
 	}
-	if c.LastCheckpoint.IsZero() {
-		c.LastCheckpoint = workflow.Now(ctx)
-	}
 	c.lookAt = workflow.Now(ctx)
 	c.listen(ctx)
 	return c, c.serve(ctx)
@@ -225,9 +222,15 @@ func (c *component) takeCheckpoint(ctx workflow.Context) (activities.CheckpointR
 	defer func() { c.stopCheckpoint = nil }()
 	info := workflow.GetInfo(ctx)
 	run := fmt.Sprintf("%s %s %d", info.WorkflowExecution.ID, info.WorkflowExecution.RunID, workflow.Now(ctx).UnixNano())
-	return activities.Checkpoint.Execute(
+	res, err := activities.Checkpoint.Execute(
 		hostChange(ctx, c.Host, "copy the state of the healthy component", checkpointTimeout),
 		activities.CheckpointInput{StepInput: activities.StepInput{Target: c.Target, Run: run}, Healthy: true})
+	now, every := workflow.Now(ctx), c.Policy.CheckpointEvery.Std()
+	c.NextCheckpoint = now.Add(min(checkpointAgain, every))
+	if err == nil && !res.Skipped {
+		c.LastCheckpoint, c.NextCheckpoint = now, now.Add(every)
+	}
+	return res, err
 }
 
 func busyError(why string) error {
@@ -320,7 +323,6 @@ func (c *component) checkpoint(ctx workflow.Context, _ CheckpointRequest) (activ
 		return activities.CheckpointResult{}, err
 	}
 	defer c.mutex.Unlock()
-	c.LastCheckpoint = workflow.Now(ctx)
 	return c.takeCheckpoint(ctx)
 }
 

@@ -18,6 +18,9 @@ const lookEvery = time.Minute
 // How soon a heal that could not start is tried again.
 const startAgain = 500 * time.Millisecond
 
+// How soon a checkpoint that could not be taken is tried again.
+const checkpointAgain = time.Minute
+
 // How many findings an entity remembers, so that one delivered twice counts once.
 const remembered = 200
 
@@ -43,6 +46,8 @@ type ComponentState struct {
 	// Escalated is true from the time people were told until the component is in service again.
 	Escalated      bool      `json:"escalated"`
 	LastCheckpoint time.Time `json:"last_checkpoint,omitzero"`
+	// NextCheckpoint is when the next one is due, where the policy asks for them.
+	NextCheckpoint time.Time `json:"next_checkpoint,omitzero"`
 	// Seen lists the ids of the latest findings, oldest first.
 	Seen []string `json:"seen,omitempty"`
 	// Suppressed counts faults that were held back by maintenance or as stale.
@@ -175,6 +180,7 @@ func selfHealOptions(t shivx.Target, in SelfHealInput) workflow.ChildWorkflowOpt
 	}
 	return workflow.ChildWorkflowOptions{
 		WorkflowID:            shivx.SelfHealID(t),
+		WorkflowTaskTimeout:   shivx.TaskTimeout,
 		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		// A heal under way outlives its entity: it must end what it began.
 		ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_ABANDON,

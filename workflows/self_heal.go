@@ -64,6 +64,10 @@ func (h *selfHeal) run(ctx workflow.Context) (SelfHealResult, error) {
 	h.listen(ctx, stop)
 
 	end := h.heal(work)
+	if ctx.Err() != nil {
+		// The goroutine that listens may not have had its turn yet.
+		h.halt(Abort{Reason: "the run was cancelled"}, stop)
+	}
 
 	// From here on nothing may be lost to a cancelled context.
 	after, cancel := workflow.NewDisconnectedContext(ctx)

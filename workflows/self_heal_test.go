@@ -217,6 +217,17 @@ func TestSelfHealAbortDuringTheRecoveryTakesItBack(t *testing.T) {
 	require.Len(t, f.logged, 1, "also a cancelled run is in the ledger")
 }
 
+func TestSelfHealCancelledWhileItWaitsPutsEverythingBack(t *testing.T) {
+	f := newFakeHost("restart")
+	f.policy.Ladder[0].Approval = shivx.Approval{Required: 1, TTL: shivx.Duration(time.Hour)}
+	out := heal(t, f, workflows.SelfHealInput{}, func(env *testsuite.TestWorkflowEnvironment) {
+		env.RegisterDelayedCallback(env.CancelWorkflow, time.Minute)
+	})
+	require.Equal(t, shivx.OutcomeAborted, out.Outcome)
+	require.False(t, f.isolated)
+	require.Empty(t, f.escalated)
+}
+
 func TestSelfHealStopsWhenTheFaultResolves(t *testing.T) {
 	for name, healthy := range map[string]bool{"and it is fit": true, "but it is not fit": false} {
 		t.Run(name, func(t *testing.T) {
