@@ -7,7 +7,7 @@ GO    ?= go
 LOCAL := deploy/local
 RUNARGS ?=
 
-.PHONY: help run build test check lint workflowcheck e2e crash bench screenshots generate tidy clean
+.PHONY: help run build test check lint workflowcheck e2e crash histories bench screenshots generate tidy clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,8 +29,15 @@ $(BIN)/shivx-local:
 	@echo "building the embedded Temporal server; the first time this takes some minutes …"
 	@cd $(LOCAL) && $(GO) build -o $@ .
 
+# The same programs with crash points compiled in, for the tests alone.
+.PHONY: $(BIN)/shivx-worker-crash $(BIN)/shivx-local-crash
+$(BIN)/shivx-worker-crash:
+	@$(GO) build -tags crashpoint -o $@ ./worker
+$(BIN)/shivx-local-crash:
+	@cd $(LOCAL) && $(GO) build -tags crashpoint -o $@ .
+
 test: ## Run the tests of all packages with the race detector
-	$(GO) test -race ./...
+	$(GO) test -race $$($(GO) list ./... | grep -v '/test/')
 
 check: lint workflowcheck test ## What continuous integration runs before the end-to-end tests
 
@@ -46,8 +53,13 @@ workflowcheck: ## Look for what would make workflows differ when they are replay
 e2e: build ## Heal real services: Redis, nginx, HAProxy, PostgreSQL
 	$(GO) test -count=1 -timeout 20m ./test/e2e/...
 
-crash: build ## Kill worker and server at every step; nothing may be lost or doubled
-	$(GO) test -count=1 -timeout 30m ./test/crash/...
+# CRASH=short runs a part of the cases, for continuous integration.
+CRASH ?= full
+crash: build $(BIN)/shivx-worker-crash $(BIN)/shivx-local-crash ## Kill worker and server at every step; nothing may be lost or doubled
+	CRASH=$(CRASH) $(GO) test -count=1 -timeout 30m -v ./test/crash/...
+
+histories: $(BIN)/shivx-local $(BIN)/shivx-worker-crash ## Record anew the histories that the tests of workflows/ replay
+	$(GO) test -count=1 -timeout 10m ./test/record -out $(ROOT)/workflows/testdata/histories
 
 bench: build ## Measure, beside peers in the same run
 	$(GO) test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 2s ./internal/ledger

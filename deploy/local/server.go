@@ -17,7 +17,11 @@ import (
 	"go.temporal.io/server/common/dynamicconfig"
 	"go.temporal.io/server/common/headers"
 	"go.temporal.io/server/common/log"
+	"go.temporal.io/server/common/metrics"
+	"go.temporal.io/server/common/persistence/sql"
+	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 	sqliteplugin "go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
+	"go.temporal.io/server/common/resolver"
 	"go.temporal.io/server/schema/sqlite"
 	"go.temporal.io/server/temporal"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -47,6 +51,9 @@ func newServer(dir string, port int) (*server, error) {
 		return nil, err
 	}
 	if err := prepareDatabase(db, cfg); err != nil {
+		return nil, err
+	}
+	if err := forgetMembers(cfg); err != nil {
 		return nil, err
 	}
 	logger := log.NewZapLogger(log.BuildZapLogger(log.Config{Level: "error", OutputFile: filepath.Join(dir, "temporal.log")}))
@@ -84,6 +91,8 @@ func dynamicConfig() dynamicconfig.StaticClient {
 		dynamicconfig.TransferProcessorMaxPollRPS.Key():   1000,
 		dynamicconfig.TimerProcessorMaxPollRPS.Key():      1000,
 		dynamicconfig.VisibilityProcessorMaxPollRPS.Key(): 1000,
+		// Timers are looked at this late; the default makes each short one take a second.
+		dynamicconfig.TimerProcessorMaxTimeShift.Key(): "20ms",
 		// A notification that got lost must not stall a waiting client for 20 s.
 		dynamicconfig.HistoryLongPollExpirationInterval.Key():       "2s",
 		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():      1,
@@ -106,10 +115,10 @@ func prepareDatabase(db string, cfg *config.Config) error {
 			return fmt.Errorf("remove a half-made database: %w", err)
 		}
 	}
-	sql := *cfg.Persistence.DataStores[sqliteplugin.PluginName].SQL
-	sql.DatabaseName = fresh
-	sql.ConnectAttributes = map[string]string{"mode": "rwc"}
-	if err := sqlite.SetupSchema(&sql); err != nil {
+	store := *cfg.Persistence.DataStores[sqliteplugin.PluginName].SQL
+	store.DatabaseName = fresh
+	store.ConnectAttributes = map[string]string{"mode": "rwc"}
+	if err := sqlite.SetupSchema(&store); err != nil {
 		return fmt.Errorf("make the database: %w", err)
 	}
 	ns, err := sqlite.NewNamespaceConfig(clusterID, client.DefaultNamespace, false, searchAttributes())
@@ -117,11 +126,26 @@ func prepareDatabase(db string, cfg *config.Config) error {
 		return fmt.Errorf("describe the namespace: %w", err)
 	}
 	ns.Detail.Config.Retention = durationpb.New(retention)
-	if err := sqlite.CreateNamespaces(&sql, ns); err != nil {
+	if err := sqlite.CreateNamespaces(&store, ns); err != nil {
 		return fmt.Errorf("make the namespace: %w", err)
 	}
 	if err := os.Rename(fresh, db); err != nil {
 		return fmt.Errorf("put the database in place: %w", err)
+	}
+	return nil
+}
+
+// forgetMembers removes the services that the server's last process wrote down as members of its
+// cluster. They are gone, for the folder is locked; a server that finds them tries to join them
+// and for up to a minute hands out no task.
+func forgetMembers(cfg *config.Config) error {
+	db, err := sql.NewSQLAdminDB(sqlplugin.DbKindMain, cfg.Persistence.DataStores[sqliteplugin.PluginName].SQL,
+		resolver.NewNoopResolver(), log.NewNoopLogger(), metrics.NoopMetricsHandler)
+	if err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	if err := errors.Join(db.Exec("DELETE FROM cluster_membership"), db.Close()); err != nil {
+		return fmt.Errorf("forget the services of the last start: %w", err)
 	}
 	return nil
 }

@@ -87,10 +87,19 @@ func matches(labels, want map[string]string) bool {
 	return len(want) > 0
 }
 
+// reminderAfter is how long after its beginning an alert that still fires counts as seen anew.
+// It is less than the shortest time after which Alertmanager repeats itself by default.
+const reminderAfter = 4 * time.Minute
+
 // finding turns an alert into a finding. Its id holds the minute in which it came: copies from
-// several Alertmanagers count once, a repetition while it still fires is a reminder.
+// several Alertmanagers count once, a repetition while it still fires is a reminder. What an
+// alert saw, it saw when it began: one that comes late is not a new fault.
 func (s *Server) finding(a alert, c config.Component) shivx.Finding {
 	now := s.now()
+	observed := now
+	if age := now.Sub(a.StartsAt); age > 0 && age < reminderAfter && a.Status != "resolved" {
+		observed = a.StartsAt
+	}
 	state := "firing"
 	if a.Status == "resolved" {
 		state = "resolved"
@@ -106,7 +115,7 @@ func (s *Server) finding(a alert, c config.Component) shivx.Finding {
 		ID:     fmt.Sprintf("alert/%s/%s/%d/%s/%d", c.Name, a.Fingerprint, a.StartsAt.Unix(), state, now.Unix()/60),
 		Target: c.Target(s.cfg.Host), Source: shivx.SourceAlert, Signal: a.Labels["alertname"],
 		Reason:   fmt.Sprintf("alert %s %s: %s", a.Labels["alertname"], state, reason),
-		Severity: severity(a.Labels["severity"]), ObservedAt: now, Resolved: a.Status == "resolved",
+		Severity: severity(a.Labels["severity"]), ObservedAt: observed, Resolved: a.Status == "resolved",
 	}
 }
 

@@ -88,6 +88,17 @@ func TestAlertsBecomeFindings(t *testing.T) {
 	require.NotEqual(t, s.got[0].ID, s.got[4].ID)
 }
 
+func TestLateAlertIsNotANewFault(t *testing.T) {
+	s := newStand(t)
+	began := func(ago time.Duration) string {
+		return strings.ReplaceAll(firing, "2026-01-01T00:00:00Z", s.now().Add(-ago).UTC().Format(time.RFC3339))
+	}
+	s.do("POST", "/api/alerts", s.token, began(30*time.Second))
+	require.WithinDuration(t, s.now().Add(-30*time.Second), s.got[0].ObservedAt, 0, "it saw the fault when it began")
+	s.do("POST", "/api/alerts", s.token, began(time.Hour))
+	require.WithinDuration(t, s.now(), s.got[2].ObservedAt, 0, "one that still fires sees it now")
+}
+
 func TestAlertThatIsNotRecordedIsAskedForAgain(t *testing.T) {
 	s := newStand(t)
 	s.fail = errors.New("disk full")

@@ -124,6 +124,9 @@ func (s *Server) end(t testing.TB, sig syscall.Signal, group bool) {
 func (s *Server) close(t testing.TB) {
 	s.end(t, syscall.SIGKILL, true)
 	if pid := s.FilePID(); pid > 1 && s.owns(pid) {
+		if group, err := syscall.Getpgid(pid); err == nil && group == pid {
+			pid = -pid // with its workers, which a killed master leaves behind
+		}
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 }

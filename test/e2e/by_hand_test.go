@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -35,6 +34,7 @@ func byHand(t *testing.T, server *stand.Server) {
         with: {start: [/bin/false]}
         approval: {required: 1}
 `+quick)
+	s.awaitHealthy()
 	s.awaitConfigured("demo")
 
 	before := d.pid()
@@ -53,7 +53,7 @@ func byHand(t *testing.T, server *stand.Server) {
 	s.awaitRun("held by ana", "it to wait", func(r workflows.SelfHealStatus) bool { return r.Approval != nil })
 	_, err = s.result(s.start("second", map[string]any{"component": "demo"}))
 	var refused *temporal.ApplicationError
-	require.True(t, errors.As(err, &refused), "%v", err)
+	require.ErrorAs(t, err, &refused)
 	require.Equal(t, string(shivx.OutcomeRefused), refused.Type())
 	require.Contains(t, refused.Message(), "held by ana")
 	require.NoError(t, server.Client().SignalWorkflow(t.Context(), "held by ana", "", shivx.SignalAbort, workflows.Abort{By: "ana"}))

@@ -19,10 +19,10 @@ import (
 // approval: two of three people must agree; strangers do not count, nor does one person twice.
 func approval(t *testing.T, server *stand.Server) {
 	d := newDemo(t)
-	s := play(t, server, "approval", "\n  - name: demo"+d.checks()+"    ladder:"+d.restart()+
+	s := play(t, server, "approval", "\n  - name: shop"+d.checks()+"    ladder:"+d.restart()+
 		"        approval: {required: 2, of: [ana, ben, cyd]}\n"+quick)
 	before, killed := d.pid(), d.kill()
-	id := shivx.SelfHealID(s.target("demo"))
+	id := shivx.SelfHealID(s.target("shop"))
 	waits := func(r workflows.SelfHealStatus) bool { return r.Approval != nil }
 	s.awaitRun(id, "the run to wait for approval", waits)
 
@@ -41,25 +41,25 @@ func approval(t *testing.T, server *stand.Server) {
 	require.False(t, d.alive())
 	_, err = approve(workflows.Decision{By: "cyd", Note: "go ahead"})
 	require.NoError(t, err)
-	s.healed("demo", 1, killed, "restart", shivx.RecoverProcess)
+	s.healed("shop", 1, killed, "restart", shivx.RecoverProcess)
 	d.works(before)
 }
 
 // pause: a paused run holds before its next step and goes on when it is resumed.
 func pause(t *testing.T, server *stand.Server) {
 	d := newDemo(t)
-	s := play(t, server, "pause", "\n  - name: demo"+d.checks()+"    ladder:"+d.restart()+
+	s := play(t, server, "pause", "\n  - name: shop"+d.checks()+"    ladder:"+d.restart()+
 		"        approval: {required: 1}\n"+quick)
 	before, killed := d.pid(), d.kill()
-	id := shivx.SelfHealID(s.target("demo"))
+	id := shivx.SelfHealID(s.target("shop"))
 	s.awaitRun(id, "the run to wait for approval", func(r workflows.SelfHealStatus) bool { return r.Approval != nil })
 	require.NoError(t, s.update(id, shivx.UpdatePause, workflows.By{By: "ben"}, nil))
 	require.NoError(t, s.update(id, shivx.UpdateApprove, workflows.Decision{By: "ana"}, nil))
 	s.awaitRun(id, "the run to hold", func(r workflows.SelfHealStatus) bool { return r.WaitsFor == "paused by ben" })
-	require.Empty(t, s.events(shivx.EventStepStarted, "demo"), "a paused run began a step")
+	require.Empty(t, s.events(shivx.EventStepStarted, "shop"), "a paused run began a step")
 	require.False(t, d.alive())
 	require.NoError(t, s.update(id, shivx.UpdateResume, workflows.By{By: "ben"}, nil))
-	s.healed("demo", 1, killed, "restart", shivx.RecoverProcess)
+	s.healed("shop", 1, killed, "restart", shivx.RecoverProcess)
 	d.works(before)
 }
 
@@ -69,7 +69,7 @@ func abort(t *testing.T, server *stand.Server) {
 	d := newDemo(t)
 	mark := func(name string) string { return filepath.Join(d.dir, name) }
 	s := play(t, server, "abort", fill(`
-  - name: demo
+  - name: shop
     isolate:
       use: script
       with: {isolate: [touch, <isolated>], reintegrate: [rm, <isolated>], recover: ["true"]}`,
@@ -82,7 +82,7 @@ func abort(t *testing.T, server *stand.Server) {
           recover: [sh, -c, <long>]
           undo: [touch, <undone>]
 `, "long", "touch "+mark("begun")+"; sleep 30; touch "+mark("finished"), "undone", mark("undone"))+quick)
-	run := s.start("long repair", map[string]any{"component": "demo", "host": "abort"})
+	run := s.start("long repair", map[string]any{"component": "shop", "host": "abort"})
 	stand.Await(t, patience, "the repair to begin", exists(mark("begun")))
 	require.FileExists(t, mark("isolated"))
 
@@ -99,9 +99,9 @@ func abort(t *testing.T, server *stand.Server) {
 	require.FileExists(t, mark("undone"))
 	require.NoFileExists(t, mark("finished"))
 	require.NoFileExists(t, mark("isolated"), "left out of traffic")
-	require.Equal(t, shivx.OutcomeAborted, s.AwaitRecovery("demo", 1, patience).Outcome)
+	require.Equal(t, shivx.OutcomeAborted, s.AwaitRecovery("shop", 1, patience).Outcome)
 	require.True(t, d.answers())
-	s.awaitQuiet("demo")
+	s.awaitQuiet("shop")
 	s.VerifyLedger()
 }
 
@@ -109,7 +109,7 @@ func abort(t *testing.T, server *stand.Server) {
 func plan(t *testing.T, server *stand.Server) {
 	d := newDemo(t)
 	s := play(t, server, "plan", fill(`
-  - name: demo
+  - name: shop
     state: {paths: [<visits>], `+anyChange+`}
     isolate:
       use: script
@@ -121,11 +121,11 @@ func plan(t *testing.T, server *stand.Server) {
         with: {start: <argv>, pid_file: <pid>}
 `, "argv", d.argv(), "pid", d.pidFile())+quick)
 	var cp activities.CheckpointResult
-	require.NoError(t, s.update(shivx.ComponentID(s.target("demo")), shivx.UpdateCheckpoint, workflows.CheckpointRequest{By: "e2e"}, &cp))
+	require.NoError(t, s.update(shivx.ComponentID(s.target("shop")), shivx.UpdateCheckpoint, workflows.CheckpointRequest{By: "e2e"}, &cp))
 	require.NotEmpty(t, cp.ID, cp.Summary)
 
 	pid, service, kept := d.pid(), tree(t, d.dir), tree(t, s.Var)
-	res, err := s.result(s.start("what would be", map[string]any{"component": "demo", "host": "plan", "plan": true}))
+	res, err := s.result(s.start("what would be", map[string]any{"component": "shop", "host": "plan", "plan": true}))
 	require.NoError(t, err)
 	require.Equal(t, shivx.OutcomePlanned, res.Outcome)
 	require.Equal(t, pid, d.pid())
@@ -140,18 +140,20 @@ func plan(t *testing.T, server *stand.Server) {
 	}
 	require.Contains(t, rungs["restart"], "would: ")
 	require.Contains(t, rungs["restore"], "would: ")
-	require.Nil(t, s.awaitQuiet("demo").Last, "a plan takes no lock")
+	require.Nil(t, s.awaitQuiet("shop").Last, "a plan takes no lock")
 }
 
-// tree lists the files below a folder with their hashes. The heads of the ledger are left out:
-// they are signed by the clock, not by what happens.
+// tree lists the files below a folder with their hashes. The ledger's heads and key are left out:
+// they change by the clock, too.
 func tree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	require.NoError(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && e.Type().IsRegular() {
+		switch ext := filepath.Ext(path); {
+		case err != nil || ext == ".heads" || ext == ".key":
+		case e.Type().IsRegular():
 			out[path] = hashOf(t, path)
-		} else if err == nil {
+		default:
 			out[path] = e.Type().String()
 		}
 		return err

@@ -32,12 +32,18 @@ func newDemo(t *testing.T) *demo {
 	t.Helper()
 	d := &demo{t: t, dir: t.TempDir(), addr: fmt.Sprintf("127.0.0.1:%d", stand.FreePort(t))}
 	t.Cleanup(d.end)
+	d.start()
+	return d
+}
+
+// start starts the service by hand.
+func (d *demo) start() {
+	d.t.Helper()
 	cmd := exec.Command(d.argv()[0], d.argv()[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	require.NoError(t, cmd.Start())
+	require.NoError(d.t, cmd.Start())
 	go func() { _ = cmd.Wait() }()
-	stand.Await(t, 20*time.Second, "the demo service to answer", func(context.Context) bool { return d.answers() })
-	return d
+	stand.Await(d.t, 20*time.Second, "the demo service to answer", func(context.Context) bool { return d.answers() })
 }
 
 func (d *demo) argv() []string {

@@ -16,7 +16,7 @@ func dependenciesFirst(t *testing.T, server *stand.Server) {
 	slow := append([]string{"/bin/sh", "-c", `sleep 1; exec "$@"`, "slow"}, db.argv()...)
 	s := play(t, server, "dependencies", "\n  - name: db"+db.checks()+fill(`
     ladder:
-      - name: slow restart
+      - name: slow-restart
         use: process
         with: {start: <argv>, pid_file: <pid>}
 `, "argv", slow, "pid", db.pidFile())+quick+`
@@ -27,7 +27,7 @@ func dependenciesFirst(t *testing.T, server *stand.Server) {
 	db.kill()
 
 	s.healed("web", 1, killed, "restart", shivx.RecoverProcess)
-	s.healed("db", 1, killed, "slow restart", shivx.RecoverProcess)
+	s.healed("db", 1, killed, "slow-restart", shivx.RecoverProcess)
 	db.works(dbBefore)
 	web.works(webBefore)
 	dbDone := s.place(func(r shivx.RecoveryRecord) bool {

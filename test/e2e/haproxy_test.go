@@ -69,6 +69,7 @@ type visitors struct {
 
 type visit struct {
 	began time.Time
+	took  time.Duration
 	by    string
 }
 
@@ -81,19 +82,20 @@ func newVisitors(addr string) *visitors {
 			select {
 			case <-v.stop:
 				return
-			case began := <-tick.C:
-				v.all.Go(func() { v.note(visit{time.Now(), answerer(v.addr)}, began) })
+			case <-tick.C:
+				v.all.Go(v.visit)
 			}
 		}
 	})
 	return v
 }
 
-func (v *visitors) note(got visit, began time.Time) {
-	got.began = began
+func (v *visitors) visit() {
+	began := time.Now()
+	by := answerer(v.addr)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.visits = append(v.visits, got)
+	v.visits = append(v.visits, visit{began, time.Since(began), by})
 }
 
 // leave ends the visits and waits for those under way.
@@ -103,12 +105,26 @@ func (v *visitors) leave() []visit {
 	return v.visits
 }
 
-// count returns who answered the visits begun in [from, to).
-func count(visits []visit, from, to time.Time) map[string]int {
-	n := map[string]int{}
+// tally says who answered the visits of a span of time, and how long the slowest took.
+type tally struct {
+	s1, s2, failed int
+	slowest        time.Duration
+}
+
+// count looks at the visits begun in [from, to).
+func count(visits []visit, from, to time.Time) (n tally) {
 	for _, v := range visits {
-		if !v.began.Before(from) && v.began.Before(to) {
-			n[v.by]++
+		if v.began.Before(from) || !v.began.Before(to) {
+			continue
+		}
+		n.slowest = max(n.slowest, v.took)
+		switch v.by {
+		case byS1:
+			n.s1++
+		case byS2:
+			n.s2++
+		default:
+			n.failed++
 		}
 	}
 	return n
@@ -126,22 +142,24 @@ func haproxyBackendOverAndBack(t *testing.T, server *stand.Server) {
 	people := newVisitors(h.Addr)
 	killed := s1.kill()
 
-	rec := s.healed("s1", 1, killed, "restart", shivx.RecoverProcess)
+	s.healed("s1", 1, killed, "restart", shivx.RecoverProcess)
 	stand.Await(t, patience, "s1 to answer through the load balancer", func(context.Context) bool { return answerer(h.Addr) == byS1 })
 	end := time.Now()
 	visits := people.leave()
 	s1.works(before)
 
-	isolated := s.doneAt("s1", shivx.StepIsolate)
-	reintegrated := s.doneAt("s1", shivx.StepReintegrate)
+	isolated := s.at(shivx.EventStepDone, "s1", shivx.StepIsolate)
+	reintegrating := s.at(shivx.EventStepStarted, "s1", shivx.StepReintegrate)
+	reintegrated := s.at(shivx.EventStepDone, "s1", shivx.StepReintegrate)
 	gap := count(visits, killed, isolated)
-	during := count(visits, isolated, rec.Timestamp)
-	t.Logf("isolation gap: kill → s1 out of traffic %s, in which %d of %d requests failed; after it %d requests, by s2 %d, by s1 %d, failed %d",
-		isolated.Sub(killed).Round(time.Millisecond), gap[failed], gap[failed]+gap[byS1]+gap[byS2],
-		during[byS1]+during[byS2]+during[failed], during[byS2], during[byS1], during[failed])
-	require.Zero(t, count(visits, isolated, end)[failed], "a request failed while s2 stood in, or after")
-	require.Positive(t, during[byS2])
-	require.Zero(t, count(visits, reintegrated, end)[byS2], "s1 is back, and s2 is its backup only")
+	during := count(visits, isolated, reintegrating)
+	t.Logf("isolation gap: s1 dead and still in traffic for %s: %d requests, %d failed, slowest %s; then out of traffic for %s: %d requests, %d failed, slowest %s",
+		isolated.Sub(killed).Round(time.Millisecond), gap.s1+gap.s2+gap.failed, gap.failed, gap.slowest.Round(time.Millisecond),
+		reintegrated.Sub(isolated).Round(time.Millisecond), during.s1+during.s2+during.failed, during.failed, during.slowest.Round(time.Millisecond))
+	require.Zero(t, count(visits, isolated, end).failed, "a request failed while s2 stood in, or after")
+	require.Positive(t, during.s2)
+	require.Zero(t, during.s1, "s1 answered while it was out of traffic")
+	require.Zero(t, count(visits, reintegrated, end).s2, "s1 is back, and s2 is its backup only")
 	require.Less(t, isolated.Sub(killed), 10*time.Second)
 }
 
@@ -153,6 +171,7 @@ func haproxyFailover(t *testing.T, server *stand.Server) {
   - name: shop
     checks:
       - http: {url: <url>}
+        timeout: 300ms # HAProxy tries a dead server for seconds
     ladder:
       - name: restart
         use: process
@@ -170,14 +189,14 @@ func haproxyFailover(t *testing.T, server *stand.Server) {
 	require.False(t, s1.alive())
 }
 
-// doneAt is when the ledger says that a step of the component's run was done.
-func (s *scene) doneAt(component string, step shivx.Step) time.Time {
+// at is when the ledger says that a step of the component's run began or was done.
+func (s *scene) at(event, component string, step shivx.Step) time.Time {
 	s.t.Helper()
-	for _, r := range s.events(shivx.EventStepDone, component) {
+	for _, r := range s.events(event, component) {
 		if r.Step == step {
 			return r.Timestamp
 		}
 	}
-	s.t.Fatalf("the ledger does not say that %s of %s was done", step, component)
+	s.t.Fatalf("the ledger has no %s of %s of %s", event, step, component)
 	return time.Time{}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
+	"github.com/shivx/shivx/internal/testenv"
 	"github.com/shivx/shivx/test/stand"
 )
 
@@ -63,13 +64,46 @@ func readLetter(t *testing.T, path string) (out activities.EscalateInput) {
 	return out
 }
 
+// ladderUsedUp: nothing helps. People are told and the component stays out of traffic; when they
+// have repaired it, that is verified and it goes back into traffic by itself.
+func ladderUsedUp(t *testing.T, server *stand.Server) {
+	d := newDemo(t)
+	h := testenv.HAProxy(t, d.addr, backup(t)+" backup")
+	letters := filepath.Join(t.TempDir(), "letters")
+	s := play(t, server, "used-up", "\n  - name: shop"+d.checks()+fill(isolateByHAProxy, "socket", h.Socket)+fill(`
+      - name: restart
+        use: process
+        attempts: 2
+        with: {start: [/bin/false], pid_file: <pid>}
+`+quick+`
+notify:
+  - command: {argv: [sh, -c, <write>]}
+`, "pid", d.pidFile(), "write", "cat >> "+letters+"; echo >> "+letters))
+	killed := d.kill()
+	r := s.AwaitRecovery("shop", 1, patience)
+	t.Logf("shop: fault → people told and run ended %s", r.Timestamp.Sub(killed).Round(time.Millisecond))
+	require.Equal(t, shivx.OutcomeFailed, r.Outcome)
+	require.False(t, *r.Success)
+	require.Len(t, s.events(shivx.EventStepFailed, "shop"), 2, "two attempts")
+	require.Contains(t, readLetter(t, letters).Message, "no strategy of 1 helped")
+	require.True(t, s.awaitQuiet("shop").Isolated)
+	require.Equal(t, byS2, answerer(h.Addr), "what could not be healed stays out of traffic")
+
+	d.start()
+	r = s.AwaitRecovery("shop", 2, patience)
+	require.Equal(t, shivx.OutcomeHealthy, r.Outcome, r.Message)
+	require.Equal(t, byS1, answerer(h.Addr))
+	require.False(t, s.awaitQuiet("shop").Isolated)
+	s.VerifyLedger()
+}
+
 // diesAgainAtOnce: the service dies again while the run that healed it is being ended. This
 // second death is healed, too, and not only when the finding is repeated a minute later.
 func diesAgainAtOnce(t *testing.T, server *stand.Server) {
 	d := newDemo(t)
 	ending := filepath.Join(t.TempDir(), "ending")
 	s := play(t, server, "dies-again", fill(`
-  - name: demo
+  - name: shop
     isolate:
       use: script
       with: {recover: ["true"], isolate: ["true"], reintegrate: [sh, -c, <slow>]}`,
@@ -78,9 +112,9 @@ func diesAgainAtOnce(t *testing.T, server *stand.Server) {
 	stand.Await(t, patience, "the run to be ending", exists(ending))
 	require.NoError(t, os.Remove(ending))
 	before, again := d.pid(), d.kill()
-	s.AwaitRecovery("demo", 2, 30*time.Second)
-	s.healed("demo", 2, again, "restart", shivx.RecoverProcess)
+	s.AwaitRecovery("shop", 2, 30*time.Second)
+	s.healed("shop", 2, again, "restart", shivx.RecoverProcess)
 	d.works(before)
-	s.awaitQuiet("demo")
-	require.Len(t, s.runs("demo"), 2)
+	s.awaitQuiet("shop")
+	require.Len(t, s.runs("shop"), 2)
 }

@@ -56,6 +56,7 @@ var scenarios = []struct {
 	{"abort", abort},
 	{"plan", plan},
 	{"restart-budget", restartBudget},
+	{"ladder-used-up", ladderUsedUp},
 	{"dies-again-at-once", diesAgainAtOnce},
 }
 

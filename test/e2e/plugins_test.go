@@ -58,15 +58,16 @@ func (p badPlugin) Recover(ctx context.Context, req sdk.Request) (sdk.Result, er
 }
 
 // bad lists the rungs that fail, in their order, with what the ledger says of each.
-var bad = []struct{ name, says string }{
-	{"hangs", "was killed"},
-	{"crashes", "exit status 4: out of luck"},
-	{"floods", "floods"},
-	{"swells", "more than 1048576 bytes"},
-	{"garbage", `wrote "<html>Welcome to my plugin!</html>" to standard output in place of the handshake`},
-	{"exits", "exit status 3): no licence found"},
-	{"endless", "printed more than 262144 bytes"},
-	{"no-answer", "printed JSON that is no answer"},
+var bad = []struct{ name, says, timeout string }{
+	{"hangs", "was killed", "3s"},
+	{"crashes", "exit status 4: out of luck", "30s"},
+	{"floods", "floods", "3s"},
+	{"swells", "more than 1048576 bytes", "30s"},
+	{"garbage", `wrote "<html>Welcome to my plugin!</html>" to standard output in place of the handshake`, "30s"},
+	{"exits", "exit status 3): no licence found", "30s"},
+	{"endless", "did not end in time", "1s"},
+	{"long", "printed more than 262144 bytes", "30s"},
+	{"no-answer", "printed JSON that is no answer", "30s"},
 }
 
 // pluginsMisbehave: each rung but the last is a plugin that breaks the rules. Each fails with a
@@ -79,19 +80,19 @@ func pluginsMisbehave(t *testing.T, server *stand.Server) {
 	require.NoError(t, err)
 	ladder, plugins := "", ""
 	for _, p := range bad[:6] {
-		ladder += fill("      - {name: <name>, use: <name>, timeout: 1500ms}\n", "name", p.name)
+		ladder += fill("      - {name: <name>, use: <name>, timeout: <timeout>}\n", "name", p.name, "timeout", p.timeout)
 		plugins += fill("  - {name: <name>, path: <self>, args: [plugin, <name>], sha256: <sum>}\n", "name", p.name, "self", self, "sum", sum)
 	}
 	scripts, err := filepath.Abs("testdata/plugins")
 	require.NoError(t, err)
 	for _, p := range bad[6:] {
-		ladder += fill("      - {name: <name>, use: script, timeout: 5s, with: {recover: [<path>]}}\n",
-			"name", p.name, "path", filepath.Join(scripts, p.name+".sh"))
+		ladder += fill("      - {name: <name>, use: script, timeout: <timeout>, with: {recover: [<path>]}}\n",
+			"name", p.name, "timeout", p.timeout, "path", filepath.Join(scripts, p.name+".sh"))
 	}
 	// The one that lies is found out by the checks.
 	ladder += "      - {name: lies, use: lies}\n"
 	plugins += fill("  - {name: lies, path: <self>, args: [plugin, lies], sha256: <sum>}\n", "self", self, "sum", sum)
-	s := play(t, server, "bad-plugins", "\n  - name: demo"+d.checks()+"    ladder:\n"+ladder+d.restart()+`
+	s := play(t, server, "bad-plugins", "\n  - name: shop"+d.checks()+"    ladder:\n"+ladder+d.restart()+`
     validate: {window: 300ms, every: 100ms, settle: 2s}
     limits: {cooldown: 100ms}
 plugins:
@@ -99,7 +100,7 @@ plugins:
 
 	agent, small := s.PID(), peakMemory(t, s.PID())
 	before, killed := d.pid(), d.kill()
-	r := s.healed("demo", 1, killed, "restart", shivx.RecoverProcess)
+	r := s.healed("shop", 1, killed, "restart", shivx.RecoverProcess)
 	d.works(before)
 	require.Equal(t, agent, s.PID())
 	select {

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -14,7 +15,7 @@ import (
 func temporalAway(t *testing.T, _ *stand.Server) {
 	server := stand.NewServer(t)
 	first := newDemo(t)
-	a := play(t, server, "away-1", first.component("demo"))
+	a := play(t, server, "away-1", first.component("shop"))
 
 	server.Kill()
 	before := first.pid()
@@ -22,7 +23,7 @@ func temporalAway(t *testing.T, _ *stand.Server) {
 	a.AwaitRecord(patience, "the fault in the ledger", func(r shivx.RecoveryRecord) bool { return r.EventType == shivx.EventFault })
 
 	second := newDemo(t)
-	b := agentOf(t, server, "away-2", "e2e-away-2", second.component("demo"))
+	b := agentOf(t, server, "away-2", "e2e-away-2", second.component("shop"))
 	b.awaitHealthy() // it senses without a server
 	secondBefore := second.pid()
 	secondKilled := second.kill()
@@ -32,13 +33,19 @@ func temporalAway(t *testing.T, _ *stand.Server) {
 
 	server.Start()
 	server.Await()
-	a.healed("demo", 1, killed, "restart", shivx.RecoverProcess)
+	back := time.Now()
+	for _, r := range []shivx.RecoveryRecord{
+		a.healed("shop", 1, killed, "restart", shivx.RecoverProcess),
+		b.healed("shop", 1, secondKilled, "restart", shivx.RecoverProcess),
+	} {
+		t.Logf("server back → recovery record %s", r.Timestamp.Sub(back).Round(time.Millisecond))
+		require.Less(t, r.Timestamp.Sub(back), 30*time.Second)
+	}
 	first.works(before)
-	b.healed("demo", 1, secondKilled, "restart", shivx.RecoverProcess)
 	second.works(secondBefore)
 	for _, s := range []*scene{a, b} {
-		s.awaitQuiet("demo")
-		require.Len(t, s.runs("demo"), 1)
-		require.Len(t, s.events(shivx.EventFault, "demo"), 1)
+		s.awaitQuiet("shop")
+		require.Len(t, s.runs("shop"), 1)
+		require.Len(t, s.events(shivx.EventFault, "shop"), 1)
 	}
 }
