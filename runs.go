@@ -8,6 +8,10 @@ func HostQueue(host string) string { return "shivx-host-" + host }
 // RunbookQueue is the task queue of the runbooks unless the configuration names another.
 const RunbookQueue = "shivx"
 
+// TaskTimeout is how long a worker may take over one decision of a runbook, which takes
+// milliseconds; a decision that a crash cut off is made anew after it. Temporal's default is 10 s.
+const TaskTimeout = 3 * time.Second
+
 // Runbook kinds, the values of the search attribute ShivxRunbook.
 const (
 	RunbookSelfHeal  = "self-heal"

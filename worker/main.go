@@ -62,7 +62,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		options.Namespace = client.DefaultNamespace
 	}
 	options.Logger = sdklog.NewStructuredLogger(agent.Quiet(log))
-	c, err := client.NewLazyClient(options)
+	c, err := client.NewLazyClient(agent.Reconnecting(options))
 	if err != nil {
 		return fmt.Errorf("make the Temporal client: %w", err)
 	}

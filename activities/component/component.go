@@ -93,7 +93,7 @@ func (a *Activities) Acquire(ctx context.Context, in activities.AcquireInput) (a
 // EntityOptions says how the entity of t is started.
 func EntityOptions(queue string, t shivx.Target) client.StartWorkflowOptions {
 	return client.StartWorkflowOptions{
-		ID: shivx.ComponentID(t), TaskQueue: queue,
+		ID: shivx.ComponentID(t), TaskQueue: queue, WorkflowTaskTimeout: shivx.TaskTimeout,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		TypedSearchAttributes: temporal.NewSearchAttributes(

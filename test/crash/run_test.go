@@ -153,3 +153,14 @@ func count(records []shivx.RecoveryRecord, event string, step shivx.Step) int {
 	}
 	return n
 }
+
+// awaitReady waits until the agent works: the component's entity answers.
+func (s *scene) awaitReady() {
+	s.t.Helper()
+	stand.Await(s.t, patience, "the agent to be ready", func(ctx context.Context) bool {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		_, err := s.client.QueryWorkflow(ctx, shivx.ComponentID(s.target), "", shivx.QueryStatus)
+		return err == nil
+	})
+}

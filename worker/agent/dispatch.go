@@ -16,13 +16,14 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities/component"
+	"github.com/shivx/shivx/activities/recovery/crashpoint"
 	"github.com/shivx/shivx/internal/ledger"
 )
 
 // How long the dispatcher waits before it tries a finding again.
 const (
 	firstRetry = 200 * time.Millisecond
-	lastRetry  = 15 * time.Second
+	lastRetry  = 3 * time.Second
 )
 
 // dispatch tells Temporal of every finding in the ledger, in order, from where it stopped last.
@@ -69,9 +70,11 @@ func (a *Agent) dispatchRecord(ctx context.Context, r ledger.Record) error {
 	if rec.EventType != shivx.EventFault && rec.EventType != shivx.EventResolved {
 		return nil // the words stand elsewhere in the record
 	}
+	crashpoint.Reach("dispatch", crashpoint.Before)
 	if err := a.tell(ctx, rec.Details); err != nil {
 		return err
 	}
+	crashpoint.Reach("dispatch", crashpoint.After)
 	if err := a.saveCursor(r.Seq + 1); err != nil {
 		a.log.Error("the dispatcher's position was not saved; findings may be told twice", "error", err)
 	}

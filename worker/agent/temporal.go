@@ -24,12 +24,16 @@ const (
 	stopPatience = 8 * time.Second
 	// stickyPatience is how long a run waits for the worker that has it in memory before any
 	// other may take it; short, so that a run goes on soon after a crash.
-	stickyPatience = 2 * time.Second
+	stickyPatience = time.Second
+	// beatGap is the shortest time between two heartbeats that leave the host. Left to itself the
+	// SDK sends one only after four fifths of the heartbeat's timeout: on a busy host a step that
+	// lives is then taken for one that a crash cut off.
+	beatGap = 500 * time.Millisecond
 )
 
 // temporal connects to Temporal, for as long as it takes, and then works until ctx ends.
 func (a *Agent) temporal(ctx context.Context) error {
-	for wait := time.Second; ; wait = min(2*wait, lastRetry) {
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		err := a.prepareServer(ctx)
 		if err == nil {
 			break
@@ -40,6 +44,7 @@ func (a *Agent) temporal(ctx context.Context) error {
 		a.log.Warn("Temporal is away; sensing goes on and findings are kept", "error", err, "hint", shivx.HintOf(err), "retry", wait)
 		pause(ctx, wait)
 	}
+	a.reclaim(ctx)
 	stop, err := a.startWorkers()
 	if err != nil {
 		return err
@@ -86,12 +91,13 @@ func (a *Agent) prepareServer(ctx context.Context) error {
 // startWorkers starts the worker for the runbooks and the one for this host's activities.
 func (a *Agent) startWorkers() (stop func(), err error) {
 	runbooks := sdkworker.New(a.client, a.cfg.Temporal.TaskQueue, sdkworker.Options{
-		Identity: "shivx@" + a.cfg.Host, StickyScheduleToStartTimeout: stickyPatience, WorkerStopTimeout: stopPatience,
+		Identity: a.identity(), StickyScheduleToStartTimeout: stickyPatience, WorkerStopTimeout: stopPatience,
 	})
 	workflows.Register(runbooks)
 	(&component.Activities{Client: a.client, Config: a.cfg}).Register(runbooks)
 	host := sdkworker.New(a.client, shivx.HostQueue(a.cfg.Host), sdkworker.Options{
-		Identity: "shivx@" + a.cfg.Host, DisableWorkflowWorker: true, WorkerStopTimeout: stopPatience,
+		Identity: a.identity(), DisableWorkflowWorker: true, WorkerStopTimeout: stopPatience,
+		MaxHeartbeatThrottleInterval:       beatGap,
 		MaxConcurrentActivityExecutionSize: 32,
 	})
 	a.steps.Register(host)

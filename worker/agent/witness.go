@@ -51,7 +51,7 @@ func (a *Agent) keepHead(ctx context.Context, h shivx.LedgerHead) error {
 	defer cancel()
 	handle, err := a.client.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 		StartWorkflowOperation: a.client.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
-			ID: shivx.WitnessID(h.Host), TaskQueue: a.cfg.Temporal.TaskQueue,
+			ID: shivx.WitnessID(h.Host), TaskQueue: a.cfg.Temporal.TaskQueue, WorkflowTaskTimeout: shivx.TaskTimeout,
 			WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 			TypedSearchAttributes: temporal.NewSearchAttributes(
 				temporal.NewSearchAttributeKeyKeyword(shivx.AttrRunbook).ValueSet(shivx.RunbookWitness),
