@@ -46,7 +46,7 @@ func main() {
 	flag.Parse()
 	log := agent.NewLogger(os.Stderr)
 	slog.SetDefault(log)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if err := run(ctx, o, log); err != nil {
 		log.Error(err.Error(), "hint", shivx.HintOf(err))
@@ -129,7 +129,7 @@ func startServer(ctx context.Context, o options, log *slog.Logger) (*server, cli
 
 // runAgent runs the agent, and the demo service beside it, until ctx ends.
 func runAgent(ctx context.Context, o options, cfg *config.Config, c client.Client, log *slog.Logger) error {
-	a, err := agent.New(cfg, c, client.DefaultNamespace, log)
+	a, err := agent.New(cfg, c, client.DefaultNamespace, log) //nolint:contextcheck // the ledger outlives ctx to sign its last head
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,6 @@ func TestEveryFieldIsInTheSchema(t *testing.T) {
 
 func checkFields(t *testing.T, typ reflect.Type, properties map[string]any, walk func(reflect.Type)) {
 	for f := range typ.Fields() {
-		f := f
 		tag := f.Tag.Get("yaml")
 		if tag == ",inline" {
 			checkFields(t, f.Type, properties, walk)

@@ -106,14 +106,14 @@ func (p *commandProbe) wait(ctx context.Context, cmd *exec.Cmd, ended <-chan err
 	patience := time.NewTimer(afterKill)
 	defer patience.Stop()
 	select {
-	case <-ended:
+	case <-ended: //nolint:errcheck // how a killed program ended says nothing
 		return fmt.Errorf("%s: %w, killed%s", p.name, context.Cause(ctx), out.quoted())
 	case <-patience.C:
 	}
-	_ = p.immortal.Add(1)
+	p.immortal.Add(1)
 	go func() {
-		<-ended
-		_ = p.immortal.Add(-1)
+		<-ended //nolint:errcheck // how a killed program ended says nothing
+		p.immortal.Add(-1)
 	}()
 	return fmt.Errorf("%s: %w, and it does not die (uninterruptible sleep)", p.name, context.Cause(ctx))
 }

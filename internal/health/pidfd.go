@@ -51,7 +51,7 @@ func watchExit(i instance) (*exitWatch, error) {
 
 // exited says whether the pidfd is readable, which it is from the process' exit on.
 func exited(fd uintptr) bool {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // a descriptor fits
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	n, err := unix.Poll(fds, 0)
 	return n > 0 || (err != nil && !errors.Is(err, unix.EINTR))
 }

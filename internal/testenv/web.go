@@ -88,7 +88,7 @@ func HAProxy(t testing.TB, servers ...string) *HAProxyServer {
 	h.ready = func(ctx context.Context) error { return connects(ctx, addr) }
 	var lines strings.Builder
 	for i, s := range servers {
-		lines.WriteString(fmt.Sprintf("  server s%d %s\n", i+1, s))
+		fmt.Fprintf(&lines, "  server s%d %s\n", i+1, s)
 	}
 	WriteFile(t, h.Conf, fmt.Sprintf(haproxyConf, h.Socket, addr, lines.String()))
 	t.Cleanup(func() { h.close(t) })

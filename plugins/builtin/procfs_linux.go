@@ -175,7 +175,7 @@ func (fs procfs) awaitExit(ctx context.Context, p proc, limit time.Duration) boo
 			continue
 		}
 		// Rounded up, so that the last wait is not a busy one.
-		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(wait.Milliseconds())+1) //nolint:gosec // a file descriptor fits
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(wait.Milliseconds())+1)
 	}
 	return true
 }

@@ -159,7 +159,7 @@ func (o databaseOptions) end(ctx context.Context, conn *pgx.Conn, req sdk.Reques
 func awaitGone(ctx context.Context, conn *pgx.Conn, list []session) error {
 	pids := make([]int32, len(list))
 	for i, s := range list {
-		pids[i] = int32(s.PID) //nolint:gosec // a process number
+		pids[i] = int32(s.PID)
 	}
 	for deadline := time.Now().Add(5 * time.Second); ; {
 		var left int

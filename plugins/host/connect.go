@@ -65,7 +65,7 @@ func (p *process) start(ctx context.Context) error {
 	p.conn = conn
 	p.mu.Unlock()
 	p.rpc = proto.NewRecoveryClient(conn)
-	go p.readStdio(conn)
+	go p.readStdio(conn) //nolint:contextcheck // it reads for as long as the plugin lives
 	return nil
 }
 
@@ -154,6 +154,7 @@ func (p *process) broken(err error, during string) error {
 		return fail(fmt.Sprintf("it answered with more than %d bytes", maxAnswer), "a summary and some lines of changes are enough")
 	case codes.Unimplemented:
 		return fail("it does not serve shivx.plugin.v1.Recovery", "register the Recovery service of recovery.proto")
+	default: // the transport's codes: it crashed, or answers nonsense
 	}
 	if how := p.died(grace / 4); how != "" {
 		crash := fail("it crashed: "+how, "the next step starts it anew; the log has its output")

@@ -155,7 +155,6 @@ func unknownOption(at, key string, valid []string) error {
 
 func addFields(fields map[string]reflect.Type, t reflect.Type) {
 	for field := range t.Fields() {
-		field := field
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		inner := field.Type
 		if inner.Kind() == reflect.Pointer {

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -54,7 +55,7 @@ func run(dir, listen string) error {
 		_ = os.Remove(pid)
 		os.Exit(0)
 	}()
-	return http.Serve(l, nil)
+	return (&http.Server{ReadHeaderTimeout: 5 * time.Second}).Serve(l)
 }
 
 // count is the number of visits, kept in a file.
