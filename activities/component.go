@@ -34,4 +34,6 @@ type AcquireInput struct {
 // AcquireResult says that the lock is held now.
 type AcquireResult struct {
 	Policy shivx.Policy `json:"policy"`
+	// Isolated is true when an earlier run left the component out of traffic.
+	Isolated bool `json:"isolated,omitempty"`
 }

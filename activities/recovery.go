@@ -62,6 +62,9 @@ type Inspection struct {
 	IsolateTimeout shivx.Duration `json:"isolate_timeout"`
 	Ladder         []Strategy     `json:"ladder"`
 	Observe        Observation    `json:"observe"`
+	// ValidateTimeout bounds the whole of the step validate: the observation, the comparison of
+	// the state, the consistency commands and the plugin.
+	ValidateTimeout shivx.Duration `json:"validate_timeout"`
 	// StayIsolated says that a component that could not be healed stays out of traffic.
 	StayIsolated bool `json:"stay_isolated"`
 }
@@ -95,7 +98,8 @@ type StepInput struct {
 	// Run identifies the run, and with step, strategy and attempt the effect.
 	Run      string `json:"run"`
 	Strategy string `json:"strategy,omitempty"`
-	Attempt  int    `json:"attempt,omitempty"`
+	// Attempt counts the tries of the strategy, or of taking the component out of traffic and back.
+	Attempt int `json:"attempt,omitempty"`
 	// CheckpointID is the checkpoint taken before the recovery.
 	CheckpointID string `json:"checkpoint,omitempty"`
 	// Reason says why the run was started.
@@ -197,6 +201,8 @@ type EscalateInput struct {
 	Message string        `json:"message"`
 	// Hint says what a person can do now.
 	Hint string `json:"hint,omitempty"`
+	// Key is the same for every repetition of this message.
+	Key string `json:"key"`
 }
 
 // EscalateResult lists who was told and who could not be reached.

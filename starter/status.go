@@ -116,8 +116,8 @@ func statusTable(views []componentView) table {
 			last = cell{fmt.Sprintf("%s %s ago", s.Last.Outcome, age(s.Last.Ended)), outcomeStyle(s.Last.Outcome)}
 		}
 		pending := ""
-		if s.Pending != nil {
-			pending = s.Pending.Reason
+		if len(s.Pending) > 0 {
+			pending = s.Pending[0].Reason
 		}
 		t.add(append(row, last, text(budget(*s)), cell{pending, yellow})...)
 	}
@@ -170,7 +170,7 @@ func describe(s workflows.ComponentState) [][2]string {
 		add("maintenance", "by %s %s", m.By, until(m.Until))
 		add("for", "%s", m.Reason)
 	}
-	if p := s.Pending; p != nil {
+	for _, p := range s.Pending {
 		add("pending fault", "%s, found by %s %s ago", p.Reason, p.Source, age(p.ObservedAt))
 	}
 	if s.NotBefore.After(time.Now()) {

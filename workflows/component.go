@@ -27,6 +27,9 @@ func Component(ctx workflow.Context, in ComponentInput) error {
 }
 
 func (c *component) run(ctx workflow.Context) error {
+	if c.fresh {
+		c.adopt(ctx)
+	}
 	for {
 		c.startDue(ctx)
 		c.show(ctx)
@@ -56,8 +59,11 @@ func (c *component) startDue(ctx workflow.Context) {
 	if c.Holder != nil && c.children == 0 && !now.Before(c.lookAt) {
 		c.lookAfterHolder(ctx)
 	}
-	if c.Pending != nil && c.Holder == nil && !c.inMaintenance(now) {
+	if len(c.Pending) > 0 && c.Holder == nil && !c.inMaintenance(now) {
 		c.startPending(ctx, now)
+	}
+	if c.Isolated && c.Holder == nil && !c.inMaintenance(now) && !now.Before(c.probeAt) {
+		c.probe(ctx)
 	}
 	if every := c.Policy.CheckpointEvery.Std(); every > 0 && c.Holder == nil && c.stopCheckpoint == nil && !now.Before(c.NextCheckpoint) {
 		workflow.GoNamed(ctx, "checkpoint", func(ctx workflow.Context) {
@@ -78,12 +84,48 @@ func (c *component) startPending(ctx workflow.Context, now time.Time) {
 		c.overBudget(ctx, n)
 		return
 	}
-	f := *c.Pending
+	pending := c.Pending
 	c.Pending = nil
-	if _, err := c.startHeal(ctx, SelfHealInput{Target: c.Target, Reason: f.Reason, Finding: &f}); err != nil {
-		// A run started by hand under the entity's own id is still open; the fault stays pending.
+	f := pending[0]
+	_, err := c.startHeal(ctx, SelfHealInput{Target: c.Target, Reason: f.Reason, Finding: &f, Isolated: c.Isolated})
+	if err != nil {
+		// A run started by hand under the entity's own id is still open: it has the lock, then.
 		workflow.GetLogger(ctx).Warn("the heal did not start", "error", err)
-		c.Pending, c.NotBefore = &f, workflow.Now(ctx).Add(startAgain)
+		c.Pending, c.NotBefore = pending, workflow.Now(ctx).Add(startAgain)
+		c.adopt(ctx)
+		return
+	}
+	for _, p := range pending {
+		c.Holder.Open = append(c.Holder.Open, signalOf(p))
+	}
+}
+
+// adopt takes a run that is open under the entity's id, but that this entity did not start, for
+// the holder of the lock.
+func (c *component) adopt(ctx workflow.Context) {
+	c.fresh = false
+	ref := activities.RunRef{WorkflowID: shivx.SelfHealID(c.Target)}
+	open, err := activities.RunOpen.Execute(
+		quickRead(ctx, workflow.GetInfo(ctx).TaskQueueName, "is a heal of "+c.String()+" under way?"), ref)
+	if err != nil || !open || c.Holder != nil {
+		return
+	}
+	c.Holder = &Holder{RunRef: ref, Since: workflow.Now(ctx), Reason: "found under way"}
+	c.lookAt = workflow.Now(ctx).Add(lookSoon)
+}
+
+// probe looks whether a component that a run left out of traffic is well again, as it may be
+// after a repair by hand or a restart of its host; then it is verified and put back.
+func (c *component) probe(ctx workflow.Context) {
+	c.probeAt = workflow.Now(ctx).Add(probeEvery)
+	seen, err := activities.Inspect.Execute(
+		quickRead(ctx, shivx.HostQueue(c.Host), "is it well again? it is out of traffic"), activities.InspectInput{Target: c.Target})
+	if err != nil || !seen.Healthy || c.Holder != nil || !c.Isolated {
+		return
+	}
+	in := SelfHealInput{Target: c.Target, VerifyOnly: true, Isolated: true, Reason: "its checks pass again while it is out of traffic"}
+	if _, err := c.startHeal(ctx, in); err != nil {
+		workflow.GetLogger(ctx).Warn("the verification did not start", "error", err)
 	}
 }
 
@@ -99,7 +141,10 @@ func (c *component) nextDue(ctx workflow.Context) (time.Time, bool) {
 	if c.Holder != nil && c.children == 0 {
 		earlier(c.lookAt, "look whether the run under way still lives")
 	}
-	if c.Pending != nil && c.Holder == nil {
+	if c.Isolated && c.Holder == nil {
+		earlier(c.probeAt, "look whether it is well again")
+	}
+	if len(c.Pending) > 0 && c.Holder == nil {
 		earlier(c.NotBefore, "cooldown")
 		if m := c.Maintenance; m != nil && m.On {
 			earlier(m.Until, "end of maintenance")
@@ -127,14 +172,18 @@ func (c *component) startHeal(ctx workflow.Context, in SelfHealInput) (activitie
 	}
 	ref := activities.RunRef{WorkflowID: exec.ID, RunID: exec.RunID}
 	c.Holder.RunRef = ref
-	c.Heals = append(c.Heals, workflow.Now(ctx))
+	c.Heals = append(c.Heals, c.Holder.Since)
+	c.OverBudget = false
 	c.children++
 	c.changes++
 	workflow.GoNamed(ctx, "await the heal", func(ctx workflow.Context) {
 		var result SelfHealResult
 		err := child.Get(ctx, &result)
 		c.children--
-		c.ended(ctx, released(ref, result, err))
+		c.changes++
+		if c.Holder != nil && c.Holder.RunRef == ref {
+			c.ended(ctx, released(ref, result, err))
+		}
 	})
 	return ref, nil
 }
@@ -151,5 +200,5 @@ func (c *component) mayContinueAsNew(ctx workflow.Context) bool {
 		return false
 	}
 	c.drain(ctx)
-	return true
+	return c.cutPossible(ctx)
 }

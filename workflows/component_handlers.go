@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -13,23 +12,6 @@ import (
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
 )
-
-// HealRequest asks an entity for a heal.
-type HealRequest struct {
-	By       string          `json:"by"`
-	Reason   string          `json:"reason,omitempty"`
-	Strategy string          `json:"strategy,omitempty"`
-	Window   *shivx.Duration `json:"window,omitempty"`
-	// VerifyOnly validates and puts back into traffic without a recovery.
-	VerifyOnly bool `json:"verify_only,omitempty"`
-	// Force runs also in maintenance.
-	Force bool `json:"force,omitempty"`
-}
-
-// CheckpointRequest asks an entity for a checkpoint of its healthy component.
-type CheckpointRequest struct {
-	By string `json:"by"`
-}
 
 func setupComponent(ctx workflow.Context, in ComponentInput) (*component, error) {
 	if in.Component == "" || in.Host == "" {
@@ -40,7 +22,8 @@ func setupComponent(ctx workflow.Context, in ComponentInput) (*component, error)
 	if c.Policy.Limits == (shivx.Limits{}) {
 		c.Policy.Limits = shivx.DefaultLimits()
 	}
-	c.lookAt = workflow.Now(ctx)
+	c.lookAt, c.probeAt = workflow.Now(ctx), workflow.Now(ctx).Add(probeEvery)
+	c.fresh = in.State.Component == ""
 	c.listen(ctx)
 	return c, c.serve(ctx)
 }
@@ -96,54 +79,67 @@ func (c *component) onConfigure(_ workflow.Context, p shivx.Policy) {
 
 // onFault makes a fault pending. What is seen while a run is under way belongs to its fault.
 func (c *component) onFault(ctx workflow.Context, f shivx.Finding) {
-	if !c.fresh(f) {
+	if !c.isNew(f) {
 		return
 	}
 	c.changes++
 	if h := c.Holder; h != nil {
+		if len(h.Sources) == maxSources {
+			h.Sources = slices.Delete(h.Sources, 0, 1)
+		}
 		h.Sources = append(h.Sources, fmt.Sprintf("%s %s: %s", f.Source, f.Signal, f.Reason))
-		h.Latest = &f
+		if s := signalOf(f); h.Finding != nil && !slices.Contains(h.Open, s) {
+			h.Open = append(h.Open, s)
+		}
+		h.Later = put(h.Later, f)
 		return
 	}
-	if c.stale(f) || c.inMaintenance(workflow.Now(ctx)) {
+	if c.stale(f) {
 		c.Suppressed++
 		return
 	}
-	if c.Pending == nil {
-		c.Pending = &f
-	}
+	c.Pending = put(c.Pending, f)
 }
 
-// stale says whether the last run has dealt with the finding: it brought the component back, and
-// the finding is older than its recovery.
+// stale says whether the last run has dealt with the finding: it brought the component back, was
+// for the same signal, and the finding is older than its recovery.
 func (c *component) stale(f shivx.Finding) bool {
-	return c.Last != nil && c.Last.Outcome.InService() && f.ObservedAt.Before(c.Last.Recovered)
+	if c.Last == nil || !c.Last.Outcome.InService() || !f.ObservedAt.Before(c.Last.Recovered) {
+		return false
+	}
+	// The checks were watched by the run's validation, whatever it was for.
+	return signalOf(f) == signalChecks || slices.Contains(c.Last.Signals, signalOf(f))
 }
 
+// onResolved forgets a pending fault, or tells the run under way once every signal of its fault
+// has resolved.
 func (c *component) onResolved(ctx workflow.Context, f shivx.Finding) {
-	if !c.fresh(f) {
+	if !c.isNew(f) {
 		return
 	}
 	c.changes++
-	c.Pending = nil
+	c.Pending = without(c.Pending, signalOf(f))
 	if h := c.Holder; h != nil {
-		h.Latest = nil
+		h.Later = without(h.Later, signalOf(f))
+		i := slices.Index(h.Open, signalOf(f))
+		if i < 0 {
+			return
+		}
+		h.Open = slices.Delete(h.Open, i, i+1)
+		if len(h.Open) > 0 {
+			return
+		}
 		if err := workflow.SignalExternalWorkflow(ctx, h.WorkflowID, h.RunID, shivx.SignalResolved, f).Get(ctx, nil); err != nil {
 			workflow.GetLogger(ctx).Info("the run was not told that the fault is over", "error", err)
 		}
 		return
 	}
-	if c.Isolated && c.Last != nil && !c.Last.Outcome.InService() {
-		// The last run left it out of traffic and it recovered without one: verify, put it back.
-		in := SelfHealInput{Target: c.Target, VerifyOnly: true, Reason: "the fault is over: " + f.Reason}
-		if _, err := c.startHeal(ctx, in); err != nil {
-			workflow.GetLogger(ctx).Error("the verification did not start", "error", err)
-		}
-	}
+	c.probeAt = workflow.Now(ctx) // it may be well again while it is out of traffic
 }
 
 func (c *component) onReleased(ctx workflow.Context, r Released) {
-	if c.Holder != nil && c.Holder.RunRef == r.Holder {
+	// The end of an own child is awaited; nobody else can say that it is over.
+	if c.Holder != nil && c.children == 0 && c.Holder.RunRef == r.Holder {
 		c.ended(ctx, r)
 	}
 }
@@ -153,7 +149,9 @@ func released(ref activities.RunRef, result SelfHealResult, err error) Released 
 	if err != nil {
 		app, ok := errors.AsType[*temporal.ApplicationError](err)
 		if !ok || !app.HasDetails() || app.Details(&result) != nil {
-			result = SelfHealResult{Outcome: shivx.OutcomeFailed, Acted: true, Message: "the run ended without a result: " + reason(err)}
+			// Nobody knows what it left behind; the entity looks by itself.
+			result = SelfHealResult{Outcome: shivx.OutcomeFailed, Acted: true, Isolated: true,
+				Message: "the run ended without a result: " + reason(err)}
 		}
 	}
 	return Released{Holder: ref, Outcome: result.Outcome, Isolated: result.Isolated, Message: result.Message, Acted: result.Acted, Recovered: result.Recovered}
@@ -163,17 +161,28 @@ func released(ref activities.RunRef, result SelfHealResult, err error) Released 
 func (c *component) ended(ctx workflow.Context, r Released) {
 	now := workflow.Now(ctx)
 	c.changes++
-	latest := c.Holder.Latest
+	h := c.Holder
 	c.Holder = nil
-	c.Last = &LastRun{RunRef: r.Holder, Outcome: r.Outcome, Message: r.Message, Ended: now, Recovered: r.Recovered}
-	if latest != nil && r.Outcome.InService() && !c.stale(*latest) && c.Pending == nil {
-		c.Pending = latest // it broke again after it had been recovered
+	signals := h.Open
+	if h.Finding != nil && !slices.Contains(signals, signalOf(*h.Finding)) {
+		signals = append(signals, signalOf(*h.Finding))
 	}
-	c.Isolated = r.Isolated
-	c.Escalated = !r.Outcome.InService() && r.Outcome != shivx.OutcomeAborted
+	c.Last = &LastRun{RunRef: r.Holder, Outcome: r.Outcome, Message: r.Message, Ended: now, Recovered: r.Recovered, Signals: signals}
+	c.Isolated, c.probeAt = r.Isolated, now.Add(probeEvery)
+	c.Escalated = r.Outcome == shivx.OutcomeFailed || r.Outcome == shivx.OutcomeUnreachable
+	if r.Outcome.InService() {
+		for _, f := range h.Later { // what broke again after it had been recovered
+			if !c.stale(f) {
+				c.Pending = put(c.Pending, f)
+			}
+		}
+	}
 	since := now.Add(-c.Policy.Limits.Window.Std())
-	c.Heals = slices.DeleteFunc(c.Heals, func(t time.Time) bool { return !t.After(since) })
+	c.Heals = slices.DeleteFunc(c.Heals, func(t time.Time) bool {
+		return !t.After(since) || !r.Acted && t.Equal(h.Since) // what did nothing costs nothing
+	})
 	if !r.Acted {
+		c.NotBefore = later(c.NotBefore, now.Add(startAgain))
 		return
 	}
 	if c.NotBefore.Before(since) {
@@ -183,6 +192,13 @@ func (c *component) ended(ctx workflow.Context, r Released) {
 	c.NotBefore = now.Add(cooldown(c.Policy.Limits, c.InRow))
 }
 
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // lookAfterHolder frees a lock whose run was terminated or has failed without a word.
 func (c *component) lookAfterHolder(ctx workflow.Context) {
 	c.lookAt = workflow.Now(ctx).Add(lookEvery)
@@ -190,29 +206,30 @@ func (c *component) lookAfterHolder(ctx workflow.Context) {
 	open, err := activities.RunOpen.Execute(
 		quickRead(ctx, workflow.GetInfo(ctx).TaskQueueName, "does "+ref.WorkflowID+" still run?"), ref)
 	if err == nil && !open && c.Holder != nil && c.Holder.RunRef == ref {
-		c.ended(ctx, Released{Holder: ref, Outcome: shivx.OutcomeFailed, Isolated: c.Isolated, Acted: true,
+		c.ended(ctx, Released{Holder: ref, Outcome: shivx.OutcomeFailed, Isolated: true, Acted: true,
 			Message: "the run ended without handing the lock back"})
 	}
 }
 
-// overBudget tells people once that automation has stopped; the fault's reminders start it again
-// when the window has room.
+// overBudget tells people once that automation has stopped. The fault stays pending: it is healed
+// when the window has room, unless it has resolved by then.
 func (c *component) overBudget(ctx workflow.Context, n int) {
-	f := c.Pending
-	c.Pending = nil
-	if c.Escalated {
+	l, f := c.Policy.Limits, c.Pending[0]
+	room := c.Heals[len(c.Heals)-n].Add(l.Window.Std() + time.Second)
+	if c.OverBudget {
+		c.NotBefore = later(c.NotBefore, room)
 		return
 	}
-	c.Escalated = true
-	l := c.Policy.Limits
-	_, err := activities.Escalate.Execute(record(ctx, c.Host, "tell people: the budget is used up"), activities.EscalateInput{
-		Target: c.Target, Run: workflow.GetInfo(ctx).WorkflowExecution.ID, Outcome: shivx.OutcomeRefused,
+	c.OverBudget = tell(ctx, activities.EscalateInput{
+		Target: c.Target, Run: shivx.ComponentID(c.Target), Outcome: shivx.OutcomeRefused,
 		Message: fmt.Sprintf("%d heals within %s; automation keeps away. Fault: %s", n, l.Window, f.Reason),
 		Hint:    "find the cause; start a heal by hand, or raise limits.heals",
-	})
-	if err != nil {
-		workflow.GetLogger(ctx).Error("nobody could be told", "error", reason(err))
+		Key:     fmt.Sprintf("budget/%d", c.Heals[len(c.Heals)-1].Unix()),
+	}, false)
+	if !c.OverBudget {
+		room = workflow.Now(ctx).Add(tellAgain)
 	}
+	c.NotBefore = later(c.NotBefore, room)
 }
 
 // takeCheckpoint copies the healthy state; a heal that starts meanwhile ends it.
@@ -233,99 +250,6 @@ func (c *component) takeCheckpoint(ctx workflow.Context) (activities.CheckpointR
 	return res, err
 }
 
-func busyError(why string) error {
-	return temporal.NewNonRetryableApplicationError(why, activities.ErrBusy, nil)
-}
-
-// serve registers the query and the updates.
-func (c *component) serve(ctx workflow.Context) error {
-	now := func() time.Time { return workflow.Now(ctx) }
-	return errors.Join(
-		workflow.SetQueryHandlerWithOptions(ctx, shivx.QueryStatus, func() (ComponentState, error) { return c.state(), nil },
-			workflow.QueryHandlerOptions{Description: "Lock, pending fault, cooldown, budget, maintenance and last run."}),
-		workflow.SetUpdateHandlerWithOptions(ctx, shivx.UpdateHeal, c.heal, workflow.UpdateHandlerOptions{
-			Description: `Start a heal. {"by":"ana","reason":"slow since the deploy"}`,
-			Validator: func(r HealRequest) error {
-				if r.By == "" {
-					return badInput(`say who asks: {"by":"NAME"}`)
-				}
-				if why := c.busy(now(), r.Force); why != "" {
-					return busyError(why)
-				}
-				return nil
-			}}),
-		workflow.SetUpdateHandlerWithOptions(ctx, shivx.UpdateAcquire, c.acquire, workflow.UpdateHandlerOptions{
-			Description: "Take the lock for a run that was started by hand; used by SelfHeal.",
-			Validator: func(r activities.AcquireInput) error {
-				if c.Holder != nil && c.Holder.RunRef == r.Holder {
-					return nil
-				}
-				if why := c.busy(now(), r.Force); why != "" {
-					return busyError(why)
-				}
-				return nil
-			}}),
-		workflow.SetUpdateHandlerWithOptions(ctx, shivx.UpdateSetMaintenance, c.setMaintenance, workflow.UpdateHandlerOptions{
-			Description: `Keep automation away. {"on":true,"by":"ana","for":"2h","reason":"disk swap"}`,
-			Validator:   func(m Maintenance) error { return named(By{m.By}) }}),
-		workflow.SetUpdateHandlerWithOptions(ctx, shivx.UpdateCheckpoint, c.checkpoint, workflow.UpdateHandlerOptions{
-			Description: `Keep a copy of the healthy state to restore from. {"by":"ana"}`,
-			Validator: func(r CheckpointRequest) error {
-				if why := c.busy(now(), true); why != "" {
-					return busyError(why)
-				}
-				return named(By(r))
-			}}),
-	)
-}
-
-func (c *component) heal(ctx workflow.Context, r HealRequest) (activities.RunRef, error) {
-	if err := c.mutex.Lock(ctx); err != nil {
-		return activities.RunRef{}, err
-	}
-	defer c.mutex.Unlock()
-	if why := c.busy(workflow.Now(ctx), r.Force); why != "" {
-		return activities.RunRef{}, busyError(why)
-	}
-	c.Pending = nil
-	return c.startHeal(ctx, SelfHealInput{
-		Target: c.Target, Strategy: r.Strategy, Window: r.Window, VerifyOnly: r.VerifyOnly, Force: r.Force,
-		Reason: strings.TrimSpace("asked for by " + r.By + ": " + r.Reason), RequestedBy: r.By,
-	})
-}
-
-func (c *component) acquire(ctx workflow.Context, r activities.AcquireInput) (activities.AcquireResult, error) {
-	if c.Holder == nil {
-		now := workflow.Now(ctx)
-		c.Holder = &Holder{RunRef: r.Holder, Since: now, Reason: "started by hand"}
-		c.Heals = append(c.Heals, now)
-		c.lookAt = now.Add(lookEvery)
-		c.changes++
-	}
-	return activities.AcquireResult{Policy: c.Policy}, nil
-}
-
-func (c *component) setMaintenance(ctx workflow.Context, m Maintenance) (ComponentState, error) {
-	if m.For > 0 {
-		m.Until = workflow.Now(ctx).Add(m.For.Std())
-		m.For = 0
-	}
-	c.Maintenance = &m
-	if !m.On {
-		c.Maintenance = nil
-	}
-	c.changes++
-	return c.state(), nil
-}
-
-func (c *component) checkpoint(ctx workflow.Context, _ CheckpointRequest) (activities.CheckpointResult, error) {
-	if err := c.mutex.Lock(ctx); err != nil {
-		return activities.CheckpointResult{}, err
-	}
-	defer c.mutex.Unlock()
-	return c.takeCheckpoint(ctx)
-}
-
 // show writes the entity's state where the Temporal UI shows it.
 func (c *component) show(ctx workflow.Context) {
 	line := "free"
@@ -337,8 +261,8 @@ func (c *component) show(ctx workflow.Context) {
 		last = fmt.Sprintf("**%s** at %s — %s", l.Outcome, l.Ended.Format(time.RFC3339), l.Message)
 	}
 	pending := "none"
-	if c.Pending != nil {
-		pending = c.Pending.Reason
+	if len(c.Pending) > 0 {
+		pending = c.Pending[0].Reason
 	}
 	workflow.SetCurrentDetails(ctx, fmt.Sprintf(
 		"### Component %s\n\n| | |\n|---|---|\n| lock | %s |\n| pending fault | %s |\n| last run | %s |\n| heals in the window | %d of %d per %s |\n| out of traffic | %t |\n",

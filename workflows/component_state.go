@@ -15,11 +15,29 @@ import (
 // How often an entity looks whether the run that holds its lock still lives.
 const lookEvery = time.Minute
 
+// How soon an entity looks after a run that it found under way.
+const lookSoon = 5 * time.Second
+
+// How soon people are told again that could not be reached.
+const tellAgain = time.Minute
+
 // How soon a heal that could not start is tried again.
 const startAgain = 500 * time.Millisecond
 
 // How soon a checkpoint that could not be taken is tried again.
 const checkpointAgain = time.Minute
+
+// How often an entity looks whether a component left out of traffic is well again.
+const probeEvery = time.Minute
+
+// signalChecks stands for all checks of the agent.
+const signalChecks = "checks"
+
+// How many signals and sources are kept of one fault.
+const (
+	maxSignals = 8
+	maxSources = 20
+)
 
 // How many findings an entity remembers, so that one delivered twice counts once.
 const remembered = 200
@@ -31,8 +49,9 @@ type ComponentState struct {
 	Maintenance *Maintenance `json:"maintenance,omitempty"`
 	// Holder is the run that has the lock.
 	Holder *Holder `json:"holder,omitempty"`
-	// Pending is a fault that waits for the lock, a cooldown or the end of maintenance.
-	Pending *shivx.Finding `json:"pending,omitempty"`
+	// Pending lists faults that wait for a cooldown, the budget or the end of maintenance, one of
+	// each signal, oldest first.
+	Pending []shivx.Finding `json:"pending,omitempty"`
 	// NotBefore is the end of the cooldown.
 	NotBefore time.Time `json:"not_before,omitzero"`
 	// Heals lists the starts of heals within the budget's window.
@@ -43,14 +62,17 @@ type ComponentState struct {
 	Last *LastRun `json:"last,omitempty"`
 	// Isolated is true when the last run left the component out of traffic.
 	Isolated bool `json:"isolated"`
-	// Escalated is true from the time people were told until the component is in service again.
-	Escalated      bool      `json:"escalated"`
+	// Escalated is true from the time a run gave up until the component is in service again.
+	Escalated bool `json:"escalated"`
+	// OverBudget is true from the time people were told that the budget is used up until the
+	// next heal starts.
+	OverBudget     bool      `json:"over_budget,omitempty"`
 	LastCheckpoint time.Time `json:"last_checkpoint,omitzero"`
 	// NextCheckpoint is when the next one is due, where the policy asks for them.
 	NextCheckpoint time.Time `json:"next_checkpoint,omitzero"`
 	// Seen lists the ids of the latest findings, oldest first.
 	Seen []string `json:"seen,omitempty"`
-	// Suppressed counts faults that were held back by maintenance or as stale.
+	// Suppressed counts findings that an earlier run had dealt with.
 	Suppressed int `json:"suppressed,omitempty"`
 }
 
@@ -60,9 +82,12 @@ type Holder struct {
 	Since   time.Time      `json:"since"`
 	Reason  string         `json:"reason,omitempty"`
 	Finding *shivx.Finding `json:"finding,omitempty"`
-	// Sources lists further findings that came while the run was under way; Latest is the last.
-	Sources []string       `json:"sources,omitempty"`
-	Latest  *shivx.Finding `json:"latest,omitempty"`
+	// Sources lists findings that came while the run was under way, the latest ones.
+	Sources []string `json:"sources,omitempty"`
+	// Open lists the signals of the fault that have not resolved.
+	Open []string `json:"open,omitempty"`
+	// Later lists findings of the time of the run, of each signal the latest.
+	Later []shivx.Finding `json:"later,omitempty"`
 }
 
 // LastRun is how the last run ended.
@@ -73,6 +98,8 @@ type LastRun struct {
 	Ended   time.Time     `json:"ended"`
 	// Recovered is when its last recovery had been done; zero if there was none.
 	Recovered time.Time `json:"recovered,omitzero"`
+	// Signals lists what the run was for.
+	Signals []string `json:"signals,omitempty"`
 }
 
 // Released tells an entity that a run which was started by hand has ended.
@@ -107,6 +134,8 @@ type component struct {
 	working int // signal handlers that are under way
 	// children counts the runs this entity started and waits for: at most one.
 	children int
+	probeAt  time.Time // when to look whether a component left out of traffic is well again
+	fresh    bool      // the entity has just been started without a state
 	// stopCheckpoint ends the checkpoint under way; nil if there is none.
 	stopCheckpoint workflow.CancelFunc
 }
@@ -134,8 +163,36 @@ func (c *component) healsSince(t time.Time) int {
 	return n
 }
 
-// fresh records the finding and says whether it is new.
-func (c *component) fresh(f shivx.Finding) bool {
+// signalOf names what a finding is about. The checks of the agent speak with one voice: they
+// resolve together.
+func signalOf(f shivx.Finding) string {
+	if f.Source == shivx.SourceAlert {
+		return "alert " + f.Signal
+	}
+	return signalChecks
+}
+
+// put replaces the finding of the same signal, or adds f while there is room.
+func put(fs []shivx.Finding, f shivx.Finding) []shivx.Finding {
+	for i := range fs {
+		if signalOf(fs[i]) == signalOf(f) {
+			fs[i] = f
+			return fs
+		}
+	}
+	if len(fs) == maxSignals {
+		return fs
+	}
+	return append(fs, f)
+}
+
+// without drops the findings of a signal.
+func without(fs []shivx.Finding, signal string) []shivx.Finding {
+	return slices.DeleteFunc(fs, func(f shivx.Finding) bool { return signalOf(f) == signal })
+}
+
+// isNew records the finding and says whether it is new.
+func (c *component) isNew(f shivx.Finding) bool {
 	if slices.Contains(c.Seen, f.ID) {
 		return false
 	}

@@ -50,9 +50,9 @@ func hostChange(ctx workflow.Context, host, summary string, timeout time.Duratio
 
 // record is for activities that write to a ledger or tell people; they are idempotent and
 // are tried for as long as the host is there.
-func record(ctx workflow.Context, host, summary string) workflow.Context {
+func record(ctx workflow.Context, queue, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue:              shivx.HostQueue(host),
+		TaskQueue:              queue,
 		ScheduleToStartTimeout: hostPatience,
 		StartToCloseTimeout:    time.Minute,
 		HeartbeatTimeout:       heartbeat,

@@ -22,6 +22,8 @@ type SelfHealInput struct {
 	Window *shivx.Duration `json:"window,omitempty"`
 	// Force runs also in maintenance.
 	Force bool `json:"force,omitempty"`
+	// Isolated is set by the entity when an earlier run left the component out of traffic.
+	Isolated bool `json:"isolated,omitempty"`
 	// Reason says why, in one line.
 	Reason      string         `json:"reason,omitempty"`
 	RequestedBy string         `json:"requested_by,omitempty"`
@@ -76,7 +78,7 @@ func (h *selfHeal) run(ctx workflow.Context) (SelfHealResult, error) {
 		end = h.compensate(after, end)
 	}
 	if end.escalate {
-		h.escalate(after, end)
+		end = h.escalate(after, end)
 	}
 	h.log(after, end)
 	h.release(after, end)
@@ -104,6 +106,9 @@ func (h *selfHeal) heal(ctx workflow.Context) ending {
 	h.isolate(ctx)
 	h.checkpoint(ctx)
 	for _, rung := range h.ladder() {
+		if !h.goesOn() || !h.allowed(ctx, rung) {
+			continue
+		}
 		for attempt := 1; attempt <= h.attempts(rung) && h.goesOn(); attempt++ {
 			if h.try(ctx, rung, attempt) {
 				return h.reintegrate(ctx, rung)
@@ -115,9 +120,6 @@ func (h *selfHeal) heal(ctx workflow.Context) ending {
 
 // try runs one strategy once and says whether the component is fit again.
 func (h *selfHeal) try(ctx workflow.Context, rung activities.Strategy, attempt int) bool {
-	if !h.allowed(ctx, rung) {
-		return false
-	}
 	recovered := h.recover(ctx, rung, attempt)
 	if h.in.Plan {
 		return false // a plan shows every rung
@@ -142,8 +144,14 @@ type ending struct {
 
 func (e ending) over() bool { return e.outcome != "" }
 
-// timeouts of steps that have none of their own in the configuration.
+// Timeouts of steps that have none of their own in the configuration.
 const (
 	checkpointTimeout = 10 * time.Minute
 	undoGrace         = 30 * time.Second
+)
+
+// How often and how soon putting a component back into traffic is tried.
+const (
+	putBackTries = 3
+	putBackPause = time.Second
 )

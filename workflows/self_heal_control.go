@@ -91,6 +91,7 @@ func (h *selfHeal) listen(ctx workflow.Context, stop workflow.CancelFunc) {
 func (h *selfHeal) halt(a Abort, stop workflow.CancelFunc) {
 	if h.control.stop == nil {
 		h.control.stop = &a
+		h.control.paused = ""
 		stop()
 	}
 }
@@ -123,7 +124,7 @@ func (h *selfHeal) serve(ctx workflow.Context) error {
 		h.control.paused = by.By
 		h.show(ctx)
 		return h.status(), nil
-	}, workflow.UpdateHandlerOptions{Description: `Hold the run before its next step. {"by":"ana"}`, Validator: named})
+	}, workflow.UpdateHandlerOptions{Description: `Hold the run before its next step. {"by":"ana"}`, Validator: h.mayPause})
 	if err != nil {
 		return err
 	}
@@ -139,6 +140,14 @@ func named(by By) error {
 		return badInput(`say who asks: {"by":"NAME"}`)
 	}
 	return nil
+}
+
+// mayPause refuses to hold up a run that is putting everything back.
+func (h *selfHeal) mayPause(by By) error {
+	if h.stopped() || h.result.Outcome != "" {
+		return temporal.NewNonRetryableApplicationError("the run is ending", "Ending", nil)
+	}
+	return named(by)
 }
 
 func (h *selfHeal) mayApprove(d Decision) error {
@@ -247,6 +256,6 @@ func (h *selfHeal) awaitResume(ctx workflow.Context) {
 	}
 	h.note(ctx, "paused by "+h.control.paused)
 	// Await ends with an error only when the run is cancelled, which the caller sees by itself.
-	_ = workflow.Await(ctx, func() bool { return h.control.paused == "" })
+	_ = workflow.Await(ctx, func() bool { return h.control.paused == "" || h.stopped() })
 	h.note(ctx, "")
 }

@@ -19,7 +19,12 @@ func (h *selfHeal) compensate(ctx workflow.Context, end ending) ending {
 	if u := h.unsettled; u != nil {
 		h.undo(ctx, u.rung, u.attempt)
 	}
-	if h.control.resolved && h.inspected {
+	if h.control.resolved {
+		if !h.inspected {
+			if end := h.inspect(ctx); !h.inspected {
+				return end
+			}
+		}
 		return h.verifyAndReturn(ctx, shivx.OutcomeResolved)
 	}
 	stopped := ending{outcome: shivx.OutcomeAborted, message: h.control.stop.message()}
@@ -32,29 +37,52 @@ func (h *selfHeal) compensate(ctx workflow.Context, end ending) ending {
 	return stopped
 }
 
-// escalate tells people. It is best effort: that nobody could be reached is part of the result.
-func (h *selfHeal) escalate(ctx workflow.Context, end ending) {
+// escalate tells people. That nobody could be reached becomes part of the result.
+func (h *selfHeal) escalate(ctx workflow.Context, end ending) ending {
 	if h.in.Plan {
-		return
+		return end
 	}
-	_, err := activities.Escalate.Execute(record(ctx, h.target.Host, "tell people"), activities.EscalateInput{
-		Target: h.target, Run: h.runKey, Outcome: end.outcome, Message: end.message, Hint: end.hint,
-	})
-	if err != nil {
+	told := tell(ctx, activities.EscalateInput{
+		Target: h.target, Run: h.runKey, Outcome: end.outcome, Message: end.message, Hint: end.hint, Key: string(end.outcome),
+	}, h.vanished != nil)
+	if !told {
+		end.message += " (nobody could be told)"
+	}
+	return end
+}
+
+// tell reaches people through the component's host or, when that is gone, through any other
+// agent. It says whether somebody was told.
+func tell(ctx workflow.Context, in activities.EscalateInput, gone bool) bool {
+	if !gone {
+		_, err := activities.Escalate.Execute(record(ctx, shivx.HostQueue(in.Host), "tell people"), in)
+		if err == nil {
+			return true
+		}
+		workflow.GetLogger(ctx).Error("people could not be told through the host", "error", reason(err))
+	}
+	queue := workflow.GetInfo(ctx).TaskQueueName
+	if _, err := activities.Escalate.Execute(record(ctx, queue, "tell people through any agent"), in); err != nil {
 		workflow.GetLogger(ctx).Error("nobody could be told", "error", reason(err))
+		return false
 	}
+	return true
 }
 
 // log writes the end of the run to the operational ledger.
 func (h *selfHeal) log(ctx workflow.Context, end ending) {
 	h.fill(ctx, end)
-	if h.in.Plan || h.target.Host == "" || isRefusal(end) {
-		h.skip(ctx, shivx.StepLog, "nothing was done")
+	if h.in.Plan || h.target.Host == "" || isRefusal(end) || h.vanished != nil {
+		why := "nothing was done"
+		if h.vanished != nil {
+			why = "the ledger is on the host that is gone; this run is on record in Temporal alone"
+		}
+		h.skip(ctx, shivx.StepLog, why)
 		h.fill(ctx, end)
 		return
 	}
 	h.doStep(ctx, shivx.StepLog, "", 0, func() (activities.StepResult, error) {
-		r, err := activities.Log.Execute(record(ctx, h.target.Host, "write the run to the operational ledger"), activities.LogInput{
+		r, err := activities.Log.Execute(record(ctx, shivx.HostQueue(h.target.Host), "write the run to the operational ledger"), activities.LogInput{
 			Target: h.target, Run: h.runKey, Outcome: end.outcome, RecoveryType: end.strategy.Type,
 			Strategy: end.strategy.Name, Message: end.message, Started: h.started, Duration: h.result.Took,
 			Steps: h.steps, Finding: h.in.Finding, RequestedBy: h.in.RequestedBy, CheckpointID: h.checkpt,

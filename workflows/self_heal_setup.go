@@ -30,6 +30,7 @@ type selfHeal struct {
 	checkpt    string
 	result     SelfHealResult
 	control    control
+	traffic    int    // how often isolate and reintegrate were called
 	unisolated string // why the component could not be taken out of traffic
 	vanished   error  // set once no agent of the host answers
 	waitsFor   string // what holds the run up, for people
@@ -55,7 +56,7 @@ func setupSelfHeal(ctx workflow.Context, in SelfHealInput) (*selfHeal, error) {
 	}
 	info := workflow.GetInfo(ctx)
 	h := &selfHeal{
-		in: in, target: target, started: workflow.Now(ctx),
+		in: in, target: target, isolated: in.Isolated, started: workflow.Now(ctx),
 		runKey: info.WorkflowExecution.ID + " " + info.WorkflowExecution.RunID,
 	}
 	for _, s := range shivx.Steps() {
@@ -101,7 +102,7 @@ func (h *selfHeal) acquire(ctx workflow.Context) ending {
 	if h.ownedByEntity(ctx) {
 		return ending{}
 	}
-	_, err := activities.Acquire.Execute(quickRead(ctx, info.TaskQueueName, "ask for the lock of "+h.target.String()),
+	got, err := activities.Acquire.Execute(quickRead(ctx, info.TaskQueueName, "ask for the lock of "+h.target.String()),
 		activities.AcquireInput{
 			Target: h.target, Force: h.in.Force,
 			Holder: activities.RunRef{WorkflowID: info.WorkflowExecution.ID, RunID: info.WorkflowExecution.RunID},
@@ -109,6 +110,7 @@ func (h *selfHeal) acquire(ctx workflow.Context) ending {
 	if err != nil {
 		return h.refused(err)
 	}
+	h.isolated = h.isolated || got.Isolated
 	return ending{}
 }
 
@@ -127,11 +129,15 @@ func (h *selfHeal) inspect(ctx workflow.Context) ending {
 	}
 	h.policy, h.inspected = p, true
 	if h.in.Window != nil {
+		h.policy.ValidateTimeout += *h.in.Window - h.policy.Observe.Window
 		h.policy.Observe.Window = *h.in.Window
 	}
 	if h.in.Strategy != "" && len(h.ladder()) == 0 {
 		return ending{outcome: shivx.OutcomeRefused,
 			message: fmt.Sprintf("%s has no strategy %q", h.target, h.in.Strategy), hint: h.strategyNames()}
+	}
+	if p.Healthy && h.foundByChecks() && h.isolated && !h.in.Plan {
+		return h.verifyAndReturn(ctx, shivx.OutcomeHealthy)
 	}
 	if p.Healthy && h.foundByChecks() {
 		return ending{outcome: shivx.OutcomeHealthy, message: "all checks pass; nothing was touched"}
@@ -156,7 +162,8 @@ func (h *selfHeal) awaitDependencies(ctx workflow.Context) ending {
 			return ending{}
 		}
 		h.note(ctx, fmt.Sprintf("waiting for %v, which it depends on, until %s", h.policy.Unhealthy, deadline.Format(time.TimeOnly)))
-		if err := workflow.Sleep(ctx, min(2*time.Second, left)); err != nil {
+		timer := workflow.NewTimerWithOptions(ctx, min(2*time.Second, left), workflow.TimerOptions{Summary: "wait for what it depends on"})
+		if err := timer.Get(ctx, nil); err != nil {
 			return ending{}
 		}
 		if end := h.inspect(ctx); end.over() {

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"fmt"
 
 	"go.temporal.io/sdk/workflow"
@@ -21,7 +22,7 @@ func (h *selfHeal) isolate(ctx workflow.Context) {
 		h.isolated = !h.in.Plan
 		return activities.Isolate.Execute(
 			hostChange(ctx, h.target.Host, "take "+h.target.Component+" out of traffic", h.policy.IsolateTimeout.Std()),
-			h.input("", 0))
+			h.trafficInput())
 	})
 }
 
@@ -58,7 +59,7 @@ func (h *selfHeal) validate(ctx workflow.Context, rung activities.Strategy, atte
 	return h.doStep(ctx, shivx.StepValidate, rung.Name, attempt, func() (activities.StepResult, error) {
 		o := h.policy.Observe
 		v, err := activities.Validate.Execute(
-			hostChange(ctx, h.target.Host, "watch the checks for "+o.Window.String(), o.Window.Std()+o.Settle.Std()+o.Every.Std()),
+			hostChange(ctx, h.target.Host, "watch the checks for "+o.Window.String(), h.policy.ValidateTimeout.Std()),
 			activities.ValidateInput{StepInput: h.input(rung.Name, attempt), Observe: o})
 		if err == nil && !v.Fit {
 			err = notFit(v)
@@ -72,11 +73,12 @@ func (h *selfHeal) undo(ctx workflow.Context, rung activities.Strategy, attempt 
 	if h.unsettled == nil || h.in.Plan {
 		return
 	}
-	h.unsettled = nil
 	if !rung.CanUndo {
+		h.unsettled = nil
 		return
 	}
 	h.doStep(ctx, shivx.StepUndo, rung.Name, attempt, func() (activities.StepResult, error) {
+		h.unsettled = nil
 		return activities.Undo.Execute(
 			hostChange(ctx, h.target.Host, rung.Name+": take it back", rung.Timeout.Std()+undoGrace),
 			h.input(rung.Name, attempt))
@@ -104,24 +106,37 @@ func (h *selfHeal) putBack(ctx workflow.Context) error {
 		h.skip(ctx, shivx.StepReintegrate, "no traffic path configured")
 		return nil
 	}
-	var failure error
-	ok := h.doStep(ctx, shivx.StepReintegrate, "", 0, func() (activities.StepResult, error) {
-		r, err := activities.Reintegrate.Execute(
-			hostChange(ctx, h.target.Host, "put "+h.target.Component+" back into traffic", h.policy.IsolateTimeout.Std()),
-			h.input("", 0))
-		failure = err
-		return r, err
-	})
-	if ok {
+	failure := errNotTried
+	for try := 1; try <= putBackTries && failure != nil; try++ {
+		if try > 1 && (workflow.Sleep(ctx, putBackPause) != nil || h.vanished != nil) {
+			break
+		}
+		h.doStep(ctx, shivx.StepReintegrate, "", 0, func() (activities.StepResult, error) {
+			r, err := activities.Reintegrate.Execute(
+				hostChange(ctx, h.target.Host, "put "+h.target.Component+" back into traffic", h.policy.IsolateTimeout.Std()),
+				h.trafficInput())
+			failure = err
+			return r, err
+		})
+	}
+	if failure == nil {
 		h.isolated = false
 	}
 	return failure
 }
 
+// errNotTried: a step was not begun because the run was stopped.
+var errNotTried = errors.New("the run was stopped before it could be tried")
+
 // verifyAndReturn validates without a recovery; a component that is fit goes back into traffic.
 func (h *selfHeal) verifyAndReturn(ctx workflow.Context, outcome shivx.Outcome) ending {
 	h.skip(ctx, shivx.StepRecover, "nothing to recover")
 	if !h.validate(ctx, activities.Strategy{}, 0) {
+		if h.isolated && !h.policy.StayIsolated {
+			if err := h.putBack(ctx); err != nil {
+				workflow.GetLogger(ctx).Warn("it could not be put back into traffic", "error", reason(err))
+			}
+		}
 		return ending{outcome: shivx.OutcomeFailed, escalate: true,
 			message: "not fit: " + h.last(shivx.StepValidate).Summary}
 	}
@@ -149,6 +164,12 @@ func (h *selfHeal) giveUp(ctx workflow.Context) ending {
 		}
 	}
 	return end
+}
+
+// trafficInput is the input of isolate and reintegrate: each call is an effect of its own.
+func (h *selfHeal) trafficInput() activities.StepInput {
+	h.traffic++
+	return h.input("", h.traffic)
 }
 
 func (h *selfHeal) input(strategy string, attempt int) activities.StepInput {

@@ -1,12 +1,16 @@
 package workflows_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
@@ -288,6 +292,82 @@ func TestSelfHealPausesBeforeTheNextStep(t *testing.T) {
 	require.Equal(t, shivx.OutcomeHealed, out.Outcome)
 	require.Equal(t, 3, pausedAfter, "nothing ran after Isolate while it was paused: %v", f.sequence())
 	require.GreaterOrEqual(t, out.Took.Std(), time.Hour)
+}
+
+func TestSelfHealStoppedWhilePausedEndsAtOnce(t *testing.T) {
+	for _, pausedBefore := range []string{"Isolate", "Recover restart", "Validate"} {
+		t.Run("paused in "+pausedBefore, func(t *testing.T) {
+			f := newFakeHost("restart")
+			f.helps = "restart"
+			out := heal(t, f, workflows.SelfHealInput{}, func(env *testsuite.TestWorkflowEnvironment) {
+				f.before = func(name string) {
+					if name == pausedBefore {
+						env.UpdateWorkflow(shivx.UpdatePause, "p", &testsuite.TestUpdateCallback{
+							OnReject: func(error) {}, OnAccept: func() {}, OnComplete: func(any, error) {}}, workflows.By{By: "ana"})
+					}
+				}
+				env.RegisterDelayedCallback(func() { env.SignalWorkflow(shivx.SignalAbort, workflows.Abort{By: "ana"}) }, time.Minute)
+			})
+			require.Equal(t, shivx.OutcomeAborted, out.Outcome)
+			require.Less(t, out.Took.Std(), 5*time.Minute)
+			require.False(t, f.isolated)
+			// A recovery that was validated is not taken back.
+			require.Equal(t, pausedBefore == "Recover restart", f.did("Undo restart"), f.sequence())
+		})
+	}
+}
+
+func TestSelfHealTriesToPutBackAgain(t *testing.T) {
+	f := newFakeHost("restart")
+	f.helps = "restart"
+	f.failing["Reintegrate"] = pluginFailed("the load balancer is busy")
+	n := 0
+	f.before = func(name string) {
+		if name == "Reintegrate" {
+			if n++; n == 2 {
+				f.mu.Lock()
+				delete(f.failing, "Reintegrate")
+				f.mu.Unlock()
+			}
+		}
+	}
+	out := heal(t, f, workflows.SelfHealInput{})
+	require.Equal(t, shivx.OutcomeHealed, out.Outcome)
+	require.False(t, f.isolated)
+	require.Equal(t, 3, n)
+}
+
+func TestSelfHealTakesADenialForFinal(t *testing.T) {
+	f := newFakeHost("restart")
+	f.helps = "restart"
+	f.policy.Ladder[0].Attempts = 3
+	f.policy.Ladder[0].Approval = shivx.Approval{Required: 1, TTL: shivx.Duration(time.Hour), Grant: true}
+	rejected := 0
+	out := heal(t, f, workflows.SelfHealInput{}, func(env *testsuite.TestWorkflowEnvironment) {
+		env.RegisterDelayedCallback(func() { approve(env, "d", workflows.Decision{By: "ana", Deny: true}, &rejected) }, time.Minute)
+	})
+	require.Equal(t, shivx.OutcomeFailed, out.Outcome)
+	require.False(t, f.did("Recover restart"))
+	require.Less(t, out.Took.Std(), time.Hour)
+}
+
+func TestSelfHealTellsPeopleThroughAnotherAgentWhenTheHostIsGone(t *testing.T) {
+	f := newFakeHost("restart")
+	f.failing["Recover restart"] = temporal.NewTimeoutError(enumspb.TIMEOUT_TYPE_SCHEDULE_TO_START, nil)
+	queues := []string{}
+	out := heal(t, f, workflows.SelfHealInput{}, func(env *testsuite.TestWorkflowEnvironment) {
+		env.OnActivity(activities.Recover.Name, mock.Anything, mock.Anything).Return(activities.StepResult{},
+			temporal.NewTimeoutError(enumspb.TIMEOUT_TYPE_SCHEDULE_TO_START, nil))
+		env.SetOnActivityStartedListener(func(info *activity.Info, _ context.Context, _ converter.EncodedValues) {
+			if info.ActivityType.Name == activities.Escalate.Name {
+				queues = append(queues, info.TaskQueue)
+			}
+		})
+	})
+	require.Equal(t, shivx.OutcomeUnreachable, out.Outcome)
+	require.Len(t, f.escalated, 1)
+	require.NotContains(t, queues, shivx.HostQueue("h1"))
+	require.True(t, out.Isolated)
 }
 
 func TestSelfHealWaitsForItsDependencies(t *testing.T) {

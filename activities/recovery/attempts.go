@@ -5,58 +5,47 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-
-	"go.temporal.io/api/serviceerror"
 )
 
-// attempts keeps two attempts of the same effect from running at once. Temporal starts a second
+// attempts keeps two attempts at the same thing from running at once. Temporal starts a second
 // one when the heartbeat of the first did not arrive, although it may still be at work here:
-// after the server was away, or on a host too busy to send it in time.
+// after the server was away, or on a host too busy to send it in time. The run may even have
+// gone on to the next step by then.
 type attempts struct {
-	underWay sync.Map // effect key → chan struct{}, closed at the end of the attempt
+	underWay sync.Map // key → *attempt
 }
 
-// enter waits until no attempt of the effect is under way; leave must be called at its end.
-func (a *attempts) enter(ctx context.Context, key string) (leave func(), err error) {
-	done := make(chan struct{})
+// attempt is one that is under way.
+type attempt struct {
+	cancel context.CancelCauseFunc
+	done   chan struct{} // closed at its end
+}
+
+// enter waits until no attempt of that key is under way. The attempt works under the context
+// returned and must call leave at its end. One that is stopped while it waits passes that on to
+// the one it waits for, which may have lost touch with Temporal and would not hear of it.
+func (a *attempts) enter(ctx context.Context, key string) (inside context.Context, leave func(), err error) {
+	inside, cancel := context.WithCancelCause(ctx)
+	self := &attempt{cancel: cancel, done: make(chan struct{})}
 	for {
-		other, busy := a.underWay.LoadOrStore(key, done)
+		other, busy := a.underWay.LoadOrStore(key, self)
 		if !busy {
-			return func() {
+			return inside, func() {
 				a.underWay.Delete(key)
-				close(done)
+				close(self.done)
+				cancel(nil)
 			}, nil
 		}
+		first := other.(*attempt)
 		select {
-		case <-other.(chan struct{}):
+		case <-first.done:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for the attempt under way: %w", context.Cause(ctx))
+			cancel(nil)
+			cause := context.Cause(ctx)
+			if errors.Is(ctx.Err(), context.Canceled) {
+				first.cancel(cause)
+			}
+			return ctx, nil, fmt.Errorf("wait for the attempt under way: %w", cause)
 		}
 	}
-}
-
-// lasting returns a context that ends when the step is to be stopped, and not when the agent has
-// merely lost touch with Temporal: a step cut off halfway does more harm than one nobody waits
-// for, and the next attempt finds its end in the ledger.
-func lasting(ctx context.Context) (context.Context, func()) {
-	out, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	unhook := context.AfterFunc(ctx, func() {
-		if cause := context.Cause(ctx); !lostTouch(cause) {
-			cancel(cause)
-		}
-	})
-	return out, func() {
-		unhook()
-		cancel(nil)
-	}
-}
-
-// lostTouch says whether an activity was cancelled because a heartbeat did not arrive: the
-// server did not answer, or had given the attempt up by then.
-func lostTouch(cause error) bool {
-	var notFound *serviceerror.NotFound
-	var away *serviceerror.Unavailable
-	var late *serviceerror.DeadlineExceeded
-	return errors.As(cause, &notFound) || errors.As(cause, &away) || errors.As(cause, &late) ||
-		errors.Is(cause, context.DeadlineExceeded)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
 )
 
 func TestAttemptsOfOneEffectDoNotOverlap(t *testing.T) {
@@ -18,7 +19,7 @@ func TestAttemptsOfOneEffectDoNotOverlap(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			leave, err := a.enter(t.Context(), "key")
+			_, leave, err := a.enter(t.Context(), "key")
 			if !noError(t, err) {
 				return
 			}
@@ -44,16 +45,48 @@ func noError(t *testing.T, err error) bool {
 
 func TestAttemptsOfOtherEffectsGoOn(t *testing.T) {
 	var a attempts
-	leave, err := a.enter(t.Context(), "one")
+	_, leave, err := a.enter(t.Context(), "one")
 	require.NoError(t, err)
 	defer leave()
-	other, err := a.enter(t.Context(), "two")
+	_, other, err := a.enter(t.Context(), "two")
 	require.NoError(t, err)
 	other()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	_, err = a.enter(ctx, "one")
+	_, _, err = a.enter(ctx, "one")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+func TestAStopIsPassedOnToTheAttemptThatIsWaitedFor(t *testing.T) {
+	var a attempts
+	first, leave, err := a.enter(t.Context(), "one")
+	require.NoError(t, err)
+	defer leave()
+
+	late, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, _, err = a.enter(late, "one")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NoError(t, first.Err(), "one that only ran out of time leaves the other alone")
+
+	ctx, stop := context.WithCancelCause(t.Context())
+	stop(temporal.NewCanceledError())
+	_, _, err = a.enter(ctx, "one")
+	var canceled *temporal.CanceledError
+	require.ErrorAs(t, err, &canceled)
+	require.ErrorAs(t, context.Cause(first), &canceled)
+}
+
+func TestAStepThatLostTouchHearsOfTheStopOfTheAgent(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	stopping := make(chan struct{})
+	step, end := lasting(ctx, stopping)
+	defer end()
+	cancel(serviceerror.NewUnavailable("connection refused"))
+	require.NoError(t, step.Err())
+	close(stopping)
+	<-step.Done()
+	require.ErrorIs(t, context.Cause(step), worker.ErrWorkerShutdown)
 }
 
 func TestAStepOutlivesALostConnectionOnly(t *testing.T) {
@@ -66,11 +99,11 @@ func TestAStepOutlivesALostConnectionOnly(t *testing.T) {
 		"the heartbeat was not answered": {serviceerror.NewDeadlineExceeded("deadline"), true},
 		"the heartbeat took too long":    {context.DeadlineExceeded, true},
 		"the run was stopped":            {temporal.NewCanceledError(), false},
-		"the agent stops":                {nil, false},
+		"the agent stops":                {worker.ErrWorkerShutdown, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(context.Background())
-			step, end := lasting(ctx)
+			step, end := lasting(ctx, nil)
 			defer end()
 			cancel(c.cause)
 			select {

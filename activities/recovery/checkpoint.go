@@ -2,9 +2,12 @@ package recovery
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -14,11 +17,15 @@ import (
 	"github.com/shivx/shivx/activities/recovery/crashpoint"
 	"github.com/shivx/shivx/internal/checkpoint"
 	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/plugins/host"
 	"github.com/shivx/shivx/plugins/sdk"
 )
 
 // checkpointTimeout is a little less than the workflow allows, so that the error is ours.
 const checkpointTimeout = 10 * time.Minute
+
+// What a person can do about a component without a checkpoint.
+const listThem = "list the component's files under state.paths"
 
 // Checkpoint keeps a hash-listed copy of the component's state. A healthy one, to restore from,
 // is taken only while every check passes, before the copy and after it.
@@ -27,34 +34,31 @@ func (a *Activities) Checkpoint(ctx context.Context, in activities.CheckpointInp
 	if err != nil {
 		return activities.CheckpointResult{}, err
 	}
-	ctx, stop := beat(ctx, checkpointTimeout)
+	ctx, stop := guard(ctx, checkpointTimeout)
 	defer stop()
+	key := effectKey(in.StepInput, string(shivx.StepCheckpoint))
+	ctx, leave, err := a.attempts.enter(ctx, key)
+	if err != nil {
+		return activities.CheckpointResult{}, err
+	}
+	defer leave()
 	crashpoint.Reach(string(shivx.StepCheckpoint), crashpoint.Before)
 	state, err := a.dump(ctx, c, in.StepInput)
 	if err != nil {
 		return activities.CheckpointResult{}, err
 	}
 	if len(state.Paths) == 0 {
-		return skippedCheckpoint("no state configured; list its files under state.paths"), nil
+		return skippedCheckpoint("there is no state to keep; " + listThem), nil
 	}
 	if in.Plan {
 		return skippedCheckpoint(fmt.Sprintf("would copy %v", state.Paths)), nil
 	}
-	kind := checkpoint.KindFault
-	if in.Healthy {
-		kind = checkpoint.KindHealthy
-		if checks, ok := a.round(ctx, c.Name); !ok {
-			return skippedCheckpoint("not healthy: " + failing(checks)[0]), nil
-		}
-	}
-	cp, err := a.take(ctx, c, kind, state, effectKey(in.StepInput, string(shivx.StepCheckpoint)))
+	cp, skip, err := a.take(ctx, c, in.Healthy, state, key)
 	if err != nil {
-		return activities.CheckpointResult{}, pluginError("checkpoint", err)
+		return activities.CheckpointResult{}, stepError(ctx, "checkpoint", err)
 	}
-	if in.Healthy {
-		if checks, ok := a.round(ctx, c.Name); !ok {
-			return skippedCheckpoint("became unhealthy while it was copied: " + failing(checks)[0]), a.Checkpoints.Remove(cp.ID)
-		}
+	if skip != "" {
+		return skippedCheckpoint(skip), nil
 	}
 	crashpoint.Reach(string(shivx.StepCheckpoint), crashpoint.After)
 	return a.keep(ctx, in, c, cp)
@@ -64,10 +68,31 @@ func skippedCheckpoint(why string) activities.CheckpointResult {
 	return activities.CheckpointResult{StepResult: activities.StepResult{Summary: why, Skipped: true}}
 }
 
-func (a *Activities) take(ctx context.Context, c config.Component, kind checkpoint.Kind, state config.State, key string) (checkpoint.Checkpoint, error) {
-	return a.Checkpoints.Take(ctx, key, c.Name, kind, state, func(done, total int64) {
+// take copies the state; skip says why there is no checkpoint. One that holds nothing would
+// only pretend that there is something to go back to.
+func (a *Activities) take(ctx context.Context, c config.Component, healthy bool, state config.State, key string) (cp checkpoint.Checkpoint, skip string, err error) {
+	kind := checkpoint.KindFault
+	if healthy {
+		kind = checkpoint.KindHealthy
+		if checks, ok := a.round(ctx, c.Name); !ok {
+			return cp, "not healthy: " + failing(checks)[0], ctx.Err()
+		}
+	}
+	cp, err = a.Checkpoints.Take(ctx, key, c.Name, kind, state, func(done, total int64) {
 		activity.RecordHeartbeat(ctx, fmt.Sprintf("%d of %d bytes", done, total))
 	})
+	if err != nil {
+		return cp, "", err
+	}
+	if len(cp.Files) == 0 {
+		return cp, fmt.Sprintf("none of %v exists; %s", state.Paths, listThem), a.Checkpoints.Remove(cp.ID)
+	}
+	if healthy {
+		if checks, ok := a.round(ctx, c.Name); !ok {
+			return cp, "became unhealthy while it was copied: " + failing(checks)[0], errors.Join(a.Checkpoints.Remove(cp.ID), ctx.Err())
+		}
+	}
+	return cp, "", nil
 }
 
 // keep records the checkpoint and removes those beyond the number to keep.
@@ -78,7 +103,7 @@ func (a *Activities) keep(ctx context.Context, in activities.CheckpointInput, c 
 		res.Summary += fmt.Sprintf("; %d changed while they were read", n)
 	}
 	ok := true
-	_, err := a.record(ctx, cp.Key, shivx.RecoveryRecord{
+	_, err := a.record(context.WithoutCancel(ctx), cp.Key, shivx.RecoveryRecord{
 		EventType: shivx.EventCheckpoint, Component: in.Component, Host: in.Host, Severity: shivx.SeverityInfo,
 		Run: in.Run, Step: shivx.StepCheckpoint, Success: &ok, Message: res.Summary,
 		Details: map[string]any{"id": cp.ID, "kind": cp.Kind, "unstable": cp.Unstable, "missing": cp.Missing},
@@ -93,9 +118,10 @@ func (a *Activities) keep(ctx context.Context, in activities.CheckpointInput, c 
 }
 
 // dump lets the plugins of the ladder that can do so write state that files do not show, and
-// returns the state with their folders added.
+// returns the state with the folders added to which one wrote something.
 func (a *Activities) dump(ctx context.Context, c config.Component, in activities.StepInput) (config.State, error) {
 	state := c.State
+	state.Paths = slices.Clone(state.Paths)
 	seen := map[string]bool{}
 	for _, s := range c.Ladder {
 		if seen[s.Plugin] {
@@ -107,25 +133,47 @@ func (a *Activities) dump(ctx context.Context, c config.Component, in activities
 			continue // a plugin that is not available fails its own rung
 		}
 		dir := filepath.Join(a.Config.Paths.Var, "work", c.Name, s.Plugin, "dump")
-		state.Paths = append(append([]string{}, state.Paths...), dir)
-		if in.Plan {
-			continue
+		wrote := in.Plan // it might
+		if !in.Plan {
+			if wrote, err = a.dumpTo(ctx, dir, p, s, in); err != nil {
+				return state, stepError(ctx, s.Plugin, err)
+			}
 		}
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return state, fmt.Errorf("make the folder for the state of %s: %w", s.Plugin, err)
-		}
-		options, err := s.OptionsJSON()
-		if err != nil {
-			return state, pluginError(s.Plugin, err)
-		}
-		req, err := a.request(in, sdk.StepCheckpoint, options, s.Plugin)
-		if err != nil {
-			return state, pluginError(s.Plugin, err)
-		}
-		req.CheckpointDir = dir
-		if _, err := p.Run(ctx, sdk.StepCheckpoint, req); err != nil {
-			return state, pluginError(s.Plugin, err)
+		if wrote {
+			state.Paths = append(state.Paths, dir)
 		}
 	}
 	return state, nil
+}
+
+// dumpTo asks one plugin and says whether it wrote a file.
+func (a *Activities) dumpTo(ctx context.Context, dir string, p host.Runner, s config.Strategy, in activities.StepInput) (bool, error) {
+	// What an earlier dump wrote is no state of now.
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
+		return false, fmt.Errorf("make the folder for its state: %w", err)
+	}
+	options, err := s.OptionsJSON()
+	if err != nil {
+		return false, err
+	}
+	req, err := a.request(in, sdk.StepCheckpoint, options, s.Plugin)
+	if err != nil {
+		return false, err
+	}
+	req.CheckpointDir = dir
+	if _, err := p.Run(ctx, sdk.StepCheckpoint, req); err != nil {
+		return false, err
+	}
+	wrote := false
+	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			wrote = true
+			return fs.SkipAll
+		}
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("look at what it wrote: %w", err)
+	}
+	return wrote, nil
 }

@@ -33,9 +33,7 @@ var stepOf = map[sdk.Step]shivx.Step{
 // activity is run. The ledger tells what came before: nothing, a start without an end (a crash
 // cut the step off), or the end.
 func (a *Activities) effect(ctx context.Context, in activities.StepInput, step sdk.Step, use config.Use) (activities.StepResult, error) {
-	ctx, let := lasting(ctx)
-	defer let()
-	ctx, stop := beat(ctx, use.Timeout)
+	ctx, stop := guard(ctx, use.Timeout)
 	defer stop()
 	e, err := a.prepare(ctx, in, step, use)
 	if err != nil || e.skip != "" {
@@ -44,17 +42,21 @@ func (a *Activities) effect(ctx context.Context, in activities.StepInput, step s
 	if in.Plan {
 		res, err := e.run(ctx)
 		if err != nil {
-			return res, pluginError(e.name, err)
+			return res, stepError(ctx, e.name, err)
 		}
 		return res, nil
 	}
-	leave, err := a.attempts.enter(ctx, e.req.Key)
+	// Not by the effect's key: the run may have gone on while an earlier step is still at work.
+	ctx, leave, err := a.attempts.enter(ctx, in.Component)
 	if err != nil {
 		return activities.StepResult{}, err
 	}
 	defer leave()
 	if res, ended, err := e.before(ctx); ended {
 		return res, err
+	}
+	if err := ctx.Err(); err != nil {
+		return activities.StepResult{}, stepError(ctx, e.name, err)
 	}
 	crashpoint.Reach(string(step), crashpoint.Before)
 	res, err := e.run(ctx)
@@ -78,11 +80,15 @@ func (a *Activities) prepare(ctx context.Context, in activities.StepInput, step 
 	e := &effectRun{Activities: a, in: in, step: step, name: use.Plugin, started: time.Now()}
 	var err error
 	if e.plugin, err = a.Plugins.Get(ctx, use.Plugin); err != nil {
-		return e, pluginError(use.Plugin, err)
+		return e, stepError(ctx, use.Plugin, err)
 	}
 	if !e.plugin.Describe().Can(step) {
 		e.skip = fmt.Sprintf("the plugin %s has no step %s", use.Plugin, step)
 		return e, nil
+	}
+	if step == sdk.StepRecover && e.plugin.Describe().Destructive && in.CheckpointID == "" && !in.Plan {
+		return e, pluginError(use.Plugin, shivx.Hint(errors.New("it changes data, and there is no checkpoint to go back to"),
+			"list the component's files under state.paths"))
 	}
 	options, err := use.OptionsJSON()
 	if err != nil {
@@ -133,7 +139,7 @@ func (e *effectRun) start(ctx context.Context) error {
 	if e.plugin.Describe().Can(sdk.StepMark) {
 		r, err := e.plugin.Run(ctx, sdk.StepMark, e.forStep())
 		if err != nil && !errors.Is(err, sdk.ErrUnknown) {
-			return pluginError(e.name, err)
+			return stepError(ctx, e.name, err)
 		}
 		mark = r.Mark
 	}
@@ -159,13 +165,15 @@ func (e *effectRun) resume(ctx context.Context, start interface{ Decode(any) err
 		req.Mark = details.Mark
 		r, err := e.plugin.Run(ctx, sdk.StepDone, req)
 		switch {
+		case ctx.Err() != nil:
+			return activities.StepResult{}, true, stepError(ctx, e.name, ctx.Err())
 		case err == nil && r.Done:
 			res, err := e.after(ctx, activities.StepResult{Summary: "had taken place before the crash", Resumed: true}, nil)
 			return res, true, err
 		case err == nil:
 			return activities.StepResult{}, false, nil
 		case !errors.Is(err, sdk.ErrUnknown):
-			return activities.StepResult{}, true, pluginError(e.name, err)
+			return activities.StepResult{}, true, stepError(ctx, e.name, err)
 		}
 	}
 	if about.Idempotent {
@@ -202,17 +210,18 @@ func (e *effectRun) run(ctx context.Context) (activities.StepResult, error) {
 	}
 }
 
-// after writes the end of the effect. It is written also when the step was cancelled.
+// after writes the end of the effect, also when the run was cancelled. A step that the agent's
+// stop has cut off has no end: it is resumed when the agent is back.
 func (e *effectRun) after(ctx context.Context, res activities.StepResult, failure error) (activities.StepResult, error) {
-	if failure != nil {
-		failure = pluginError(e.name, failure)
-		var app *temporal.ApplicationError
-		errors.As(failure, &app)
-		e.end(ctx, e.line(shivx.EventStepFailed, shivx.SeverityWarning, app.Message(), nil))
-		return res, failure
+	switch {
+	case failure == nil:
+		e.end(ctx, e.line(shivx.EventStepDone, shivx.SeverityInfo, res.Summary, res))
+		return res, nil
+	case toBeResumed(ctx):
+		return res, fmt.Errorf("%s: the step %s was cut off and is to be resumed: %w", e.name, e.step, context.Cause(ctx))
 	}
-	e.end(ctx, e.line(shivx.EventStepDone, shivx.SeverityInfo, res.Summary, res))
-	return res, nil
+	e.end(ctx, e.line(shivx.EventStepFailed, shivx.SeverityWarning, e.name+": "+withHint(timedOut(ctx, failure)), nil))
+	return res, stepError(ctx, e.name, failure)
 }
 
 // end records how the effect ended. That it could not be recorded does not undo what was done.
@@ -234,23 +243,4 @@ func (e *effectRun) line(event string, sev shivx.Severity, msg string, details a
 		r.DurationMS = time.Since(e.started).Milliseconds()
 	}
 	return r
-}
-
-// beat bounds a step by its timeout and tells Temporal that it lives until stop is called.
-func beat(ctx context.Context, timeout time.Duration) (context.Context, func()) {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the step took longer than its timeout of %s", timeout))
-	done := make(chan struct{})
-	go func() {
-		t := time.NewTicker(time.Second)
-		defer t.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-t.C:
-				activity.RecordHeartbeat(ctx)
-			}
-		}
-	}()
-	return ctx, func() { close(done); cancel() }
 }

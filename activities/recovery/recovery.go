@@ -83,8 +83,13 @@ func unknown(format string, args ...any) error {
 	return temporal.NewNonRetryableApplicationError(fmt.Sprintf(format, args...), activities.ErrUnknownComponent, nil)
 }
 
-// pluginError turns the error of a plugin into one that the workflow decides on.
+// pluginError is the failure of a plugin, which is not tried again: the workflow decides on it.
 func pluginError(plugin string, err error) error {
+	return temporal.NewNonRetryableApplicationError(plugin+": "+withHint(err), activities.ErrPlugin, nil)
+}
+
+// withHint returns the error's text with what a person can do about it.
+func withHint(err error) string {
 	msg, hint := err.Error(), shivx.HintOf(err)
 	if fail, ok := errors.AsType[*sdk.Fail](err); ok {
 		hint = fail.Hint
@@ -92,7 +97,7 @@ func pluginError(plugin string, err error) error {
 	if hint != "" {
 		msg += " — " + hint
 	}
-	return temporal.NewNonRetryableApplicationError(plugin+": "+msg, activities.ErrPlugin, nil)
+	return msg
 }
 
 // request builds what a plugin is told about a step.
@@ -122,8 +127,11 @@ func (a *Activities) request(in activities.StepInput, step sdk.Step, options []b
 // effectKey names the effect of one step of one run, also over crashes and retries.
 func effectKey(in activities.StepInput, step string) string {
 	key := in.Run + "/" + step
-	if in.Strategy != "" {
+	switch {
+	case in.Strategy != "":
 		key += fmt.Sprintf("/%s/%d", in.Strategy, in.Attempt)
+	case in.Attempt > 0:
+		key += fmt.Sprintf("/%d", in.Attempt)
 	}
 	return key
 }

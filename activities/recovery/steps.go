@@ -3,7 +3,7 @@ package recovery
 import (
 	"context"
 	"errors"
-	"fmt"
+	"sync"
 	"time"
 
 	"github.com/shivx/shivx"
@@ -13,32 +13,46 @@ import (
 	"github.com/shivx/shivx/plugins/sdk"
 )
 
+// inspectTimeout is a little less than the workflow allows.
+const inspectTimeout = 15 * time.Second
+
 // Inspect reads the recovery policy of a component and runs its checks once.
 func (a *Activities) Inspect(ctx context.Context, in activities.InspectInput) (activities.Inspection, error) {
 	c, err := a.component(in.Target)
 	if err != nil {
 		return activities.Inspection{}, err
 	}
+	ctx, stop := guard(ctx, inspectTimeout)
+	defer stop()
+	return a.inspect(ctx, c)
+}
+
+// inspect asks the checks, the dependencies and the plugins side by side: one that does not
+// answer must not keep the others from it. What has not answered in time is unhealthy.
+func (a *Activities) inspect(ctx context.Context, c config.Component) (activities.Inspection, error) {
 	out := activities.Inspection{
-		Target: in.Target, Policy: PolicyOf(c), DependencyWait: shivx.Duration(c.Limits.DependencyWait),
+		Target: c.Target(a.Config.Host), Policy: PolicyOf(c), DependencyWait: shivx.Duration(c.Limits.DependencyWait),
 		IsolatedBy: c.Isolate.Plugin, IsolateTimeout: shivx.Duration(c.Isolate.Timeout),
-		Observe:      observation(c.Validate),
+		Observe: observation(c.Validate), ValidateTimeout: shivx.Duration(validateTimeout(c)),
 		StayIsolated: c.OnFailure != "reintegrate",
+		Ladder:       make([]activities.Strategy, len(c.Ladder)),
 	}
-	for _, s := range c.Ladder {
-		rung, err := a.strategy(ctx, s)
-		if err != nil {
-			return out, err
-		}
-		out.Ladder = append(out.Ladder, rung)
+	fine := make([]bool, len(c.DependsOn))
+	var all sync.WaitGroup
+	all.Go(func() { out.Checks, out.Healthy = a.round(ctx, c.Name) })
+	for i, d := range c.DependsOn {
+		all.Go(func() { _, fine[i] = a.round(ctx, d) })
 	}
-	out.Checks, out.Healthy = a.round(ctx, c.Name)
-	for _, d := range c.DependsOn {
-		if _, healthy := a.round(ctx, d); !healthy {
+	for i, s := range c.Ladder {
+		all.Go(func() { out.Ladder[i] = a.strategy(ctx, s) })
+	}
+	all.Wait()
+	for i, d := range c.DependsOn {
+		if !fine[i] {
 			out.Unhealthy = append(out.Unhealthy, d)
 		}
 	}
-	return out, nil
+	return out, stopped(ctx)
 }
 
 // PolicyOf returns what a component's entity must know of its configuration.
@@ -61,10 +75,11 @@ func observation(v config.Validate) activities.Observation {
 }
 
 // strategy describes a rung. A plugin that cannot be started still has its rung: the run shows
-// why it failed and climbs on.
-func (a *Activities) strategy(ctx context.Context, s config.Strategy) (activities.Strategy, error) {
+// why it failed and climbs on. Nobody knows what it does, so that it counts as destructive.
+func (a *Activities) strategy(ctx context.Context, s config.Strategy) activities.Strategy {
 	rung := activities.Strategy{
 		Name: s.Name, Plugin: s.Plugin, Type: shivx.RecoverCustom, Attempts: s.Attempts, Timeout: shivx.Duration(s.Timeout),
+		Destructive: true,
 		Approval: shivx.Approval{
 			Required: s.Approval.Required, Of: s.Approval.Of,
 			TTL: shivx.Duration(s.Approval.TTL), Grant: s.Approval.Default == "approve",
@@ -73,11 +88,11 @@ func (a *Activities) strategy(ctx context.Context, s config.Strategy) (activitie
 	p, err := a.Plugins.Get(ctx, s.Plugin)
 	if err != nil {
 		a.Logger.Warn("a plugin is not available", "strategy", s.Name, "plugin", s.Plugin, "error", err)
-		return rung, ctx.Err()
+		return rung
 	}
 	d := p.Describe()
 	rung.Type, rung.Destructive, rung.CanUndo = shivx.RecoveryType(d.RecoveryType), d.Destructive, d.Can(sdk.StepUndo)
-	return rung, nil
+	return rung
 }
 
 // round runs all checks of a component once. No check at all is no proof of health.
@@ -158,22 +173,4 @@ func (a *Activities) Log(ctx context.Context, in activities.LogInput) (activitie
 	})
 	crashpoint.Reach(string(shivx.StepLog), crashpoint.After)
 	return activities.LogResult{Seq: rec.Seq, Hash: rec.Hash}, err
-}
-
-// Escalate records that automation is at its end and tells people.
-func (a *Activities) Escalate(ctx context.Context, in activities.EscalateInput) (activities.EscalateResult, error) {
-	ctx, stop := beat(ctx, 45*time.Second)
-	defer stop()
-	key := fmt.Sprintf("%s/escalation/%s", in.Run, in.Outcome)
-	if in.Outcome == shivx.OutcomeRefused {
-		// The entity escalates anew in each window: its run stays the same.
-		key = fmt.Sprintf("%s/%d", key, time.Now().Unix()/60)
-	}
-	told, failed := a.Notifier.Send(ctx, in)
-	_, err := a.record(context.WithoutCancel(ctx), key, shivx.RecoveryRecord{
-		EventType: shivx.EventEscalation, Component: in.Component, Host: in.Host, Severity: shivx.SeverityCritical,
-		Run: in.Run, Outcome: in.Outcome, Message: in.Message,
-		Details: map[string]any{"hint": in.Hint, "told": told, "failed": failed},
-	})
-	return activities.EscalateResult{Told: told, Failed: failed}, err
 }

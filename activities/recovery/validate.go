@@ -28,24 +28,23 @@ func (a *Activities) Validate(ctx context.Context, in activities.ValidateInput) 
 	if err != nil {
 		return activities.Validation{}, err
 	}
-	o := in.Observe
-	ctx, stop := beat(ctx, o.Window.Std()+o.Settle.Std()+o.Every.Std()+10*time.Second)
+	parts := a.parts(c, in)
+	var whole time.Duration
+	for _, p := range parts {
+		whole += p.budget
+	}
+	ctx, stop := guard(ctx, whole)
 	defer stop()
 	crashpoint.Reach(string(shivx.StepValidate), crashpoint.Before)
-	v, err := a.observe(ctx, c.Name, o)
-	if err != nil {
-		return v, err
-	}
-	for _, judge := range []func(context.Context, config.Component, activities.ValidateInput, *activities.Validation) error{
-		a.judgeState, a.judgeConsistency, a.judgeByPlugin,
-	} {
-		if err := judge(ctx, c, in, &v); err != nil {
+	var v activities.Validation
+	for _, p := range parts {
+		if err := p.run(ctx, &v); err != nil {
 			return v, err
 		}
 	}
 	v.Fit = len(v.Reasons) == 0
 	if v.Fit {
-		v.Summary = fmt.Sprintf("%d checks passed over %s", len(v.Checks), o.Window)
+		v.Summary = fmt.Sprintf("%d checks passed over %s", len(v.Checks), in.Observe.Window)
 		if d := v.Delta; d != (activities.Delta{}) {
 			v.Summary += fmt.Sprintf("; state: %d unchanged, %d changed, %d added, %d removed", d.Unchanged, d.Changed, d.Added, d.Removed)
 		}
@@ -54,10 +53,90 @@ func (a *Activities) Validate(ctx context.Context, in activities.ValidateInput) 
 	return v, nil
 }
 
+// part is one part of the judgement, with the time it has.
+type part struct {
+	name   string
+	budget time.Duration
+	judge  func(ctx context.Context, v *activities.Validation) error
+}
+
+// run judges within the part's budget. Time that runs out is a verdict, as the next try would
+// take as long; only the end of the whole step is an error.
+func (p part) run(ctx context.Context, v *activities.Validation) error {
+	bound, cancel := context.WithTimeout(ctx, p.budget)
+	defer cancel()
+	err := p.judge(bound, v)
+	if err == nil {
+		return nil
+	}
+	if why := stopped(ctx); why != nil {
+		return why
+	}
+	if bound.Err() != nil {
+		v.Reasons = append(v.Reasons, fmt.Sprintf("%s: not judged within %s", p.name, p.budget))
+		return nil
+	}
+	return err
+}
+
+func (a *Activities) parts(c config.Component, in activities.ValidateInput) []part {
+	all := []part{
+		{"checks", observeBudget(in.Observe), func(ctx context.Context, v *activities.Validation) error {
+			return a.observe(ctx, c.Name, in.Observe, v)
+		}},
+		{"state", stateBudget(c), func(ctx context.Context, v *activities.Validation) error {
+			return a.judgeState(ctx, c, in.CheckpointID, v)
+		}},
+		{"consistency", consistencyBudget(c), func(ctx context.Context, v *activities.Validation) error {
+			return judgeConsistency(ctx, c, v)
+		}},
+	}
+	for _, s := range c.Ladder {
+		if s.Name == in.Strategy {
+			all = append(all, part{s.Plugin, s.Timeout, func(ctx context.Context, v *activities.Validation) error {
+				return a.judgeByPlugin(ctx, s, in, v)
+			}})
+		}
+	}
+	return all
+}
+
+// validateTimeout bounds the whole of the judgement, whichever strategy is used.
+func validateTimeout(c config.Component) time.Duration {
+	var plugin time.Duration
+	for _, s := range c.Ladder {
+		plugin = max(plugin, s.Timeout)
+	}
+	return observeBudget(observation(c.Validate)) + stateBudget(c) + consistencyBudget(c) + plugin
+}
+
+func observeBudget(o activities.Observation) time.Duration {
+	return o.Window.Std() + o.Settle.Std() + o.Every.Std() + 10*time.Second
+}
+
+func stateBudget(c config.Component) time.Duration {
+	if len(c.State.Paths) == 0 {
+		return 0
+	}
+	return checkpointTimeout
+}
+
+// consistencyBudget has a little more than the commands, so that one that takes too long is
+// ended, and named, by its own timeout.
+func consistencyBudget(c config.Component) time.Duration {
+	var sum time.Duration
+	for _, cmd := range c.State.Consistency {
+		if cmd.Timeout <= 0 {
+			cmd.Timeout = command.DefaultTimeout
+		}
+		sum += cmd.Timeout + time.Second
+	}
+	return sum
+}
+
 // observe watches the checks: within Settle a round must pass, and from then on every round
 // until the window is over. A failure begins the window anew while there is time to settle.
-func (a *Activities) observe(ctx context.Context, component string, o activities.Observation) (activities.Validation, error) {
-	var v activities.Validation
+func (a *Activities) observe(ctx context.Context, component string, o activities.Observation, v *activities.Validation) error {
 	settled := time.Now().Add(o.Settle.Std())
 	var since time.Time
 	for pause := settlePause; ; {
@@ -66,10 +145,10 @@ func (a *Activities) observe(ctx context.Context, component string, o activities
 		v.Checks = checks
 		switch {
 		case ctx.Err() != nil:
-			return v, ctx.Err()
+			return ctx.Err()
 		case !healthy && now.After(settled):
 			v.Reasons = failing(checks)
-			return v, nil
+			return nil
 		case !healthy:
 			since, v.Rounds = time.Time{}, 0
 			activity.RecordHeartbeat(ctx, "settling: "+failing(checks)[0])
@@ -79,12 +158,12 @@ func (a *Activities) observe(ctx context.Context, component string, o activities
 			}
 			v.Rounds++
 			if now.Sub(since) >= o.Window.Std() {
-				return v, nil
+				return nil
 			}
 			pause = o.Every.Std()
 		}
 		if err := sleep(ctx, min(pause, max(o.Every.Std(), settlePause))); err != nil {
-			return v, err
+			return err
 		}
 		pause = min(2*pause, max(o.Every.Std(), settlePause))
 	}
@@ -115,17 +194,17 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // judgeState compares the state with the checkpoint by hashes and judges the difference.
-func (a *Activities) judgeState(ctx context.Context, c config.Component, in activities.ValidateInput, v *activities.Validation) error {
-	if in.CheckpointID == "" || len(c.State.Paths) == 0 {
+func (a *Activities) judgeState(ctx context.Context, c config.Component, id string, v *activities.Validation) error {
+	if id == "" || len(c.State.Paths) == 0 {
 		return nil
 	}
-	before, err := a.Checkpoints.Get(in.CheckpointID)
+	before, err := a.Checkpoints.Get(id)
 	if err != nil {
 		return err
 	}
 	delta, err := checkpoint.Compare(ctx, before, c.State)
 	if err != nil {
-		return fmt.Errorf("compare the state with checkpoint %s: %w", in.CheckpointID, err)
+		return fmt.Errorf("compare the state with checkpoint %s: %w", id, err)
 	}
 	v.Delta = activities.Delta{
 		Added: delta.Added, Removed: delta.Removed, Changed: delta.Changed + delta.Shrunk, Unchanged: delta.Unchanged,
@@ -137,28 +216,31 @@ func (a *Activities) judgeState(ctx context.Context, c config.Component, in acti
 }
 
 // judgeConsistency runs the declared consistency commands.
-func (a *Activities) judgeConsistency(ctx context.Context, c config.Component, _ activities.ValidateInput, v *activities.Validation) error {
+func judgeConsistency(ctx context.Context, c config.Component, v *activities.Validation) error {
 	for _, cmd := range c.State.Consistency {
-		if _, err := command.Run(ctx, command.Spec{Argv: cmd.Argv, Dir: cmd.Dir, Env: cmd.Env, Timeout: cmd.Timeout}); err != nil {
+		_, err := command.Run(ctx, command.Spec{Argv: cmd.Argv, Dir: cmd.Dir, Env: cmd.Env, Timeout: cmd.Timeout})
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return err
+		case err != nil:
 			v.Reasons = append(v.Reasons, "consistency: "+err.Error())
 		}
 	}
-	return ctx.Err()
+	return nil
 }
 
 // judgeByPlugin asks the strategy's plugin, if it can validate.
-func (a *Activities) judgeByPlugin(ctx context.Context, c config.Component, in activities.ValidateInput, v *activities.Validation) error {
-	for _, s := range c.Ladder {
-		if s.Name != in.Strategy {
-			continue
-		}
-		e, err := a.prepare(ctx, in.StepInput, sdk.StepValidate, s.Use)
-		if err != nil || e.skip != "" {
-			return err
-		}
-		if _, err := e.plugin.Run(ctx, sdk.StepValidate, e.req); err != nil {
-			v.Reasons = append(v.Reasons, s.Plugin+": "+err.Error())
-		}
+func (a *Activities) judgeByPlugin(ctx context.Context, s config.Strategy, in activities.ValidateInput, v *activities.Validation) error {
+	e, err := a.prepare(ctx, in.StepInput, sdk.StepValidate, s.Use)
+	if err != nil || e.skip != "" {
+		return err
 	}
-	return ctx.Err()
+	_, err = e.plugin.Run(ctx, sdk.StepValidate, e.req)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return err
+	case err != nil:
+		v.Reasons = append(v.Reasons, s.Plugin+": "+err.Error())
+	}
+	return nil
 }

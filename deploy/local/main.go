@@ -107,7 +107,7 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 
 // startServer starts the Temporal server and returns when it answers.
 func startServer(ctx context.Context, o options, log *slog.Logger) (*server, client.Client, error) {
-	s, err := newServer(o.dir, o.port)
+	s, err := newServer(o.dir, o.port, log)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -16,7 +18,7 @@ import (
 	"go.temporal.io/server/common/config"
 	"go.temporal.io/server/common/dynamicconfig"
 	"go.temporal.io/server/common/headers"
-	"go.temporal.io/server/common/log"
+	temporallog "go.temporal.io/server/common/log"
 	"go.temporal.io/server/common/metrics"
 	"go.temporal.io/server/common/persistence/sql"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
@@ -43,9 +45,12 @@ type server struct {
 }
 
 // newServer prepares the database and the server; it does not listen yet.
-func newServer(dir string, port int) (*server, error) {
+func newServer(dir string, port int, log *slog.Logger) (*server, error) {
 	// The schema of a file is never migrated: another server version uses another file.
 	db := filepath.Join(dir, "temporal-"+headers.ServerVersion+".db")
+	if err := warnOfEmpty(dir, db, log); err != nil {
+		return nil, err
+	}
 	cfg, err := serverConfig(db, port)
 	if err != nil {
 		return nil, err
@@ -56,7 +61,7 @@ func newServer(dir string, port int) (*server, error) {
 	if err := forgetMembers(cfg); err != nil {
 		return nil, err
 	}
-	logger := log.NewZapLogger(log.BuildZapLogger(log.Config{Level: "error", OutputFile: filepath.Join(dir, "temporal.log")}))
+	logger := temporallog.NewZapLogger(temporallog.BuildZapLogger(temporallog.Config{Level: "error", OutputFile: filepath.Join(dir, "temporal.log")}))
 	s, err := temporal.NewServer(
 		temporal.WithConfig(cfg),
 		temporal.ForServices(temporal.DefaultServices),
@@ -101,6 +106,22 @@ func dynamicConfig() dynamicconfig.StaticClient {
 	}
 }
 
+// warnOfEmpty says so when an empty database takes the place of one that another version of the
+// server has left.
+func warnOfEmpty(dir, db string, log *slog.Logger) error {
+	others, err := filepath.Glob(filepath.Join(dir, "temporal-*.db"))
+	if err != nil {
+		return fmt.Errorf("look for databases of other versions: %w", err)
+	}
+	if len(others) == 0 || slices.Contains(others, db) {
+		return nil
+	}
+	log.Warn("this version of the Temporal server begins with an empty database: runs under way, their histories and maintenance flags of the old one are not taken over",
+		"new", db, "old", others,
+		"hint", "faults that still hold are found anew; put components into maintenance again; to go back, run the old version")
+	return nil
+}
+
 // prepareDatabase makes the schema in a file of another name first, so that a crash in the
 // middle leaves nothing that looks like a database.
 func prepareDatabase(db string, cfg *config.Config) error {
@@ -140,7 +161,7 @@ func prepareDatabase(db string, cfg *config.Config) error {
 // and for up to a minute hands out no task.
 func forgetMembers(cfg *config.Config) error {
 	db, err := sql.NewSQLAdminDB(sqlplugin.DbKindMain, cfg.Persistence.DataStores[sqliteplugin.PluginName].SQL,
-		resolver.NewNoopResolver(), log.NewNoopLogger(), metrics.NoopMetricsHandler)
+		resolver.NewNoopResolver(), temporallog.NewNoopLogger(), metrics.NoopMetricsHandler)
 	if err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}

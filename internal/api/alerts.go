@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+	"unicode/utf8"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/config"
@@ -34,8 +35,9 @@ type alertsAnswer struct {
 	Unmatched []string `json:"unmatched,omitempty"`
 }
 
-// alerts takes Alertmanager's webhook. An alert that cannot be recorded is answered with an
-// error, so that Alertmanager sends it again.
+// alerts takes Alertmanager's webhook. When an alert cannot be recorded the others are taken all
+// the same, and the answer is an error, so that Alertmanager sends them again; what was recorded
+// counts once.
 func (s *Server) alerts(w http.ResponseWriter, r *http.Request) {
 	var hook webhook
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAlerts)).Decode(&hook); err != nil {
@@ -46,27 +48,32 @@ func (s *Server) alerts(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, "unknown webhook version", fmt.Sprintf("version %q; Alertmanager sends \"4\"", hook.Version))
 		return
 	}
-	out := alertsAnswer{Accepted: []string{}}
+	out, failed := alertsAnswer{Accepted: []string{}}, 0
 	for _, a := range hook.Alerts {
 		c, ok := s.component(a.Labels)
 		if !ok {
-			out.Unmatched = append(out.Unmatched, a.Labels["alertname"])
+			out.Unmatched = append(out.Unmatched, clip(a.Labels["alertname"], maxAlertName))
 			continue
 		}
 		if err := s.report(r.Context(), s.finding(a, c)); err != nil {
 			s.log.Error("an alert was not recorded", "component", c.Name, "error", err)
-			problem(w, http.StatusServiceUnavailable, "the alert could not be recorded", "send it again")
-			return
+			failed++
+			continue
 		}
 		out.Accepted = append(out.Accepted, c.Name)
+	}
+	if failed > 0 {
+		problem(w, http.StatusServiceUnavailable, fmt.Sprintf("%d of %d alerts could not be recorded", failed, len(hook.Alerts)), "send them again")
+		return
 	}
 	answer(w, http.StatusOK, out)
 }
 
-// component finds the component an alert is about.
+// component finds the component an alert is about. Without an entry in the configuration that
+// says more, an alert that names another host is for that host's agent.
 func (s *Server) component(labels map[string]string) (config.Component, bool) {
 	for _, c := range s.cfg.Components {
-		if len(c.Alerts) == 0 && labels["component"] == c.Name {
+		if len(c.Alerts) == 0 && labels["component"] == c.Name && s.isHere(labels) {
 			return c, true
 		}
 		for _, want := range c.Alerts {
@@ -87,6 +94,25 @@ func matches(labels, want map[string]string) bool {
 	return len(want) > 0
 }
 
+// How many bytes of an alert's texts go into a finding, which goes into the ledger and into
+// Temporal's histories; both refuse what is huge.
+const (
+	maxReason      = 1 << 10
+	maxAlertName   = 200
+	maxFingerprint = 128
+)
+
+// clip cuts text to at most n bytes, not inside a character.
+func clip(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}
+
 // reminderAfter is how long after its beginning an alert that still fires counts as seen anew.
 // It is less than the shortest time after which Alertmanager repeats itself by default.
 const reminderAfter = 4 * time.Minute
@@ -104,6 +130,7 @@ func (s *Server) finding(a alert, c config.Component) shivx.Finding {
 	if a.Status == "resolved" {
 		state = "resolved"
 	}
+	name := clip(a.Labels["alertname"], maxAlertName)
 	reason := a.Annotations["summary"]
 	if reason == "" {
 		reason = a.Annotations["description"]
@@ -112,9 +139,9 @@ func (s *Server) finding(a alert, c config.Component) shivx.Finding {
 		reason = "no summary"
 	}
 	return shivx.Finding{
-		ID:     fmt.Sprintf("alert/%s/%s/%d/%s/%d", c.Name, a.Fingerprint, a.StartsAt.Unix(), state, now.Unix()/60),
-		Target: c.Target(s.cfg.Host), Source: shivx.SourceAlert, Signal: a.Labels["alertname"],
-		Reason:   fmt.Sprintf("alert %s %s: %s", a.Labels["alertname"], state, reason),
+		ID:     fmt.Sprintf("alert/%s/%s/%d/%s/%d", c.Name, clip(a.Fingerprint, maxFingerprint), a.StartsAt.Unix(), state, now.Unix()/60),
+		Target: c.Target(s.cfg.Host), Source: shivx.SourceAlert, Signal: name,
+		Reason:   clip(fmt.Sprintf("alert %s %s: %s", name, state, reason), maxReason),
 		Severity: severity(a.Labels["severity"]), ObservedAt: observed, Resolved: a.Status == "resolved",
 	}
 }

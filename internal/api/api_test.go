@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -30,6 +32,8 @@ type stand struct {
 	*Server
 	got  []shivx.Finding
 	fail error
+	// failOn is the signal for which alone it fails; "" is every.
+	failOn string
 }
 
 func newStand(t *testing.T) *stand {
@@ -42,8 +46,11 @@ func newStand(t *testing.T) *stand {
 	}
 	s := &stand{}
 	srv, err := New(cfg, noMonitor{}, func(_ context.Context, f shivx.Finding) error {
+		if s.fail != nil && (s.failOn == "" || s.failOn == f.Signal) {
+			return s.fail
+		}
 		s.got = append(s.got, f)
-		return s.fail
+		return nil
 	}, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = srv.listen.Close() }) // Run may have closed it
@@ -103,6 +110,64 @@ func TestAlertThatIsNotRecordedIsAskedForAgain(t *testing.T) {
 	s := newStand(t)
 	s.fail = errors.New("disk full")
 	require.Equal(t, http.StatusServiceUnavailable, s.do("POST", "/api/alerts", s.token, firing).Code)
+}
+
+func TestOneAlertThatFailsDoesNotHoldUpTheOthers(t *testing.T) {
+	s := newStand(t)
+	s.fail, s.failOn = errors.New("refused"), "RedisDown"
+	require.Equal(t, http.StatusServiceUnavailable, s.do("POST", "/api/alerts", s.token, firing).Code)
+	require.Len(t, s.got, 1, "the alert after the one that failed is taken")
+	require.Equal(t, "WebDown", s.got[0].Signal)
+}
+
+func TestHugeTextsAreCut(t *testing.T) {
+	s := newStand(t)
+	long := strings.Repeat("ü", 250_000)
+	body := strings.NewReplacer("RedisDown", "N"+long, "redis is away", long, `"f1"`, `"`+long+`"`).Replace(firing)
+	require.Equal(t, http.StatusOK, s.do("POST", "/api/alerts", s.token, body).Code)
+	f := s.got[0]
+	require.LessOrEqual(t, len(f.Reason), maxReason)
+	require.LessOrEqual(t, len(f.Signal), maxAlertName)
+	require.Less(t, len(f.ID), 256)
+	require.True(t, utf8.ValidString(f.Reason+f.Signal+f.ID), "cut inside a character")
+	require.Contains(t, f.Reason, "firing: ü", "the summary is kept as far as it goes")
+}
+
+func TestAlertOfAnotherHostIsLeftToItsAgent(t *testing.T) {
+	machine, err := os.Hostname()
+	require.NoError(t, err)
+	short, _, _ := strings.Cut(machine, ".")
+	s := newStand(t)
+	for _, c := range []struct {
+		labels map[string]string
+		here   bool
+	}{
+		{nil, true},
+		{map[string]string{"host": "h1"}, true},
+		{map[string]string{"host": "H1.example.org"}, true},
+		{map[string]string{"host": machine}, true},
+		{map[string]string{"nodename": short}, true},
+		{map[string]string{"instance": "h1:9100"}, true},
+		{map[string]string{"instance": "127.0.0.1:9100"}, true},
+		{map[string]string{"instance": "[::1]:9100"}, true},
+		{map[string]string{"instance": "http://localhost:9471/health"}, true},
+		{map[string]string{"host": "h1", "instance": "exporter:9100"}, true},
+		{map[string]string{"host": "h2"}, false},
+		{map[string]string{"host": "h11"}, false},
+		{map[string]string{"nodename": "h2.example.org"}, false},
+		{map[string]string{"instance": "h2:9100"}, false},
+		{map[string]string{"instance": "h2"}, false},
+		{map[string]string{"instance": "192.0.2.7:9100"}, false},
+		{map[string]string{"instance": "https://shop.example.org/"}, false},
+		{map[string]string{"host": "h2", "instance": "h1:9100"}, false},
+	} {
+		labels := map[string]string{"component": "redis", "alertname": "RedisDown"}
+		maps.Copy(labels, c.labels)
+		_, ok := s.component(labels)
+		require.Equal(t, c.here, ok, "%v", c.labels)
+	}
+	_, ok := s.component(map[string]string{"alertname": "WebDown", "env": "prod", "instance": "h2:9100"})
+	require.True(t, ok, "what a configured entry matches is taken as it is")
 }
 
 func TestBadWebhooksAreRefused(t *testing.T) {

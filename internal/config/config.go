@@ -99,7 +99,9 @@ type Component struct {
 	// OnFailure says what happens to an isolated component when the ladder is used up.
 	OnFailure string `yaml:"on_failure" default:"stay-isolated" rule:"enum=stay-isolated|reintegrate"`
 	// Alerts maps Alertmanager labels to this component; all labels of one entry must match.
-	// Without an entry the alert's label "component" is compared with the name.
+	// Without an entry the alert's label "component" is compared with the name, and an alert that
+	// names another host with its first label of "host", "nodename" and "instance" is left to that
+	// host's agent; with entries, name the host in them when one Alertmanager posts to many agents.
 	Alerts []map[string]string `yaml:"alerts"`
 }
 

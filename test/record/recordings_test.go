@@ -129,7 +129,7 @@ func lively(s *studio) run {
 
 	s.update(id, shivx.UpdateSetMaintenance, workflows.Maintenance{On: true, By: "ana", Reason: "disk swap"})
 	s.breakDown(name)
-	s.awaitEntity(name, func(c workflows.ComponentState) bool { return c.Suppressed > 0 })
+	s.awaitEntity(name, func(c workflows.ComponentState) bool { return len(c.Pending) > 0 })
 	s.mend(name)
 	s.update(id, shivx.UpdateSetMaintenance, workflows.Maintenance{By: "ana"})
 

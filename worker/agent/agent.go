@@ -45,6 +45,10 @@ type Agent struct {
 	steps     *recovery.Activities
 	api       *api.Server
 	heads     chan ledger.Head
+	// told is where the dispatcher is in the ledger.
+	told position
+	// worked is true once this process has taken work from Temporal.
+	worked bool
 }
 
 // New builds an agent; nothing runs yet. c may be a lazy client: the server need not answer.
@@ -67,6 +71,7 @@ func (a *Agent) open() error {
 	if err != nil {
 		return fmt.Errorf("open the operational ledger: %w", err)
 	}
+	a.told = a.openPosition()
 	checkpoints, err := checkpoint.Open(filepath.Join(a.cfg.Paths.Var, "checkpoints"))
 	if err != nil {
 		return fmt.Errorf("open the checkpoints: %w", err)
@@ -102,7 +107,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group, sensing := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.monitor.Run(sensing) })
 	group.Go(func() error { return a.api.Run(sensing) })
-	group.Go(func() error { return a.temporal(sensing) })
+	group.Go(func() error { a.temporal(sensing); return nil })
 	err := group.Wait()
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = nil

@@ -3,16 +3,8 @@ package agent
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
-
-	"github.com/google/renameio/v2"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities/component"
@@ -28,24 +20,20 @@ const (
 
 // dispatch tells Temporal of every finding in the ledger, in order, from where it stopped last.
 // A finding may be told twice after a crash; the entity counts it once.
-func (a *Agent) dispatch(ctx context.Context) error {
-	next, err := a.cursor()
-	if err != nil {
-		return err
-	}
+func (a *Agent) dispatch(ctx context.Context) {
 	for retry := firstRetry; ; {
-		from := next
-		err := a.ledger.Follow(ctx, next, func(r ledger.Record) error {
+		from := a.told.next
+		err := a.ledger.Follow(ctx, from, func(r ledger.Record) error {
 			if err := a.dispatchRecord(ctx, r); err != nil {
 				return err
 			}
-			next = r.Seq + 1
+			a.told.next = r.Seq + 1
 			return nil
 		})
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
-		if next != from {
+		if a.told.next != from {
 			retry = firstRetry
 		}
 		a.log.Warn("a finding waits for Temporal", "error", err, "retry", retry)
@@ -70,12 +58,15 @@ func (a *Agent) dispatchRecord(ctx context.Context, r ledger.Record) error {
 	if rec.EventType != shivx.EventFault && rec.EventType != shivx.EventResolved {
 		return nil // the words stand elsewhere in the record
 	}
+	if rec.Details.ObservedAt.Before(a.told.since) {
+		return nil
+	}
 	crashpoint.Reach("dispatch", crashpoint.Before)
 	if err := a.tell(ctx, rec.Details); err != nil {
 		return err
 	}
 	crashpoint.Reach("dispatch", crashpoint.After)
-	if err := a.saveCursor(r.Seq + 1); err != nil {
+	if err := a.savePosition(r.Seq + 1); err != nil {
 		a.log.Error("the dispatcher's position was not saved; findings may be told twice", "error", err)
 	}
 	return nil
@@ -99,30 +90,4 @@ func (a *Agent) tell(ctx context.Context, f shivx.Finding) error {
 		return fmt.Errorf("signal %s: %w", shivx.ComponentID(f.Target), err)
 	}
 	return nil
-}
-
-func (a *Agent) cursorPath() string {
-	return filepath.Join(a.cfg.Paths.Var, "recovery", "dispatched")
-}
-
-// cursor returns the first record that was not yet told.
-func (a *Agent) cursor() (uint64, error) {
-	b, err := os.ReadFile(a.cursorPath())
-	if errors.Is(err, fs.ErrNotExist) {
-		return 1, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read the dispatcher's position: %w", err)
-	}
-	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
-	if err != nil {
-		return 0, shivx.Hint(fmt.Errorf("the dispatcher's position in %s is damaged: %w", a.cursorPath(), err),
-			"remove the file; findings already told are counted once")
-	}
-	return n, nil
-}
-
-// saveCursor needs no sync: a position that is lost in a crash is only an older one.
-func (a *Agent) saveCursor(next uint64) error {
-	return renameio.WriteFile(a.cursorPath(), []byte(strconv.FormatUint(next, 10)+"\n"), 0o640)
 }

@@ -21,8 +21,8 @@ const reclaimTime = 5 * time.Second
 
 // reclaim tells Temporal what the agent's last process has left behind, so that it goes on at
 // once: steps it had begun are tried again now instead of when their heartbeat is missed, and
-// runs it had in memory are offered to any worker. It must be called before the workers start:
-// until then whatever is said to run under this agent's name is cut off, for the lock on the
+// runs it had in memory are offered to any worker. It must be called before this process has
+// taken any work: until then whatever is said to run under this agent's name is cut off, for the lock on the
 // ledger lets no second agent run beside this one.
 func (a *Agent) reclaim(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, reclaimTime)

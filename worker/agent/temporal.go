@@ -4,24 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/operatorservice/v1"
-	"go.temporal.io/sdk/client"
 	sdkworker "go.temporal.io/sdk/worker"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/activities"
 	"github.com/shivx/shivx/activities/component"
 	"github.com/shivx/shivx/activities/recovery"
+	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/workflows"
 )
 
 const (
 	// stopPatience is how long steps under way may take to end when the agent stops. One that
 	// is cut off resumes when the agent is back.
-	stopPatience = 8 * time.Second
+	stopPatience = 15 * time.Second
+	// stopLimit bounds the stop of all workers, also while the server does not answer; less than
+	// what the service manager gives the agent to stop.
+	stopLimit = stopPatience + 2*time.Second
+	// configureEvery is how often entities are told their policy.
+	configureEvery = time.Hour
 	// stickyPatience is how long a run waits for the worker that has it in memory before any
 	// other may take it; short, so that a run goes on soon after a crash.
 	stickyPatience = time.Second
@@ -31,101 +35,114 @@ const (
 	beatGap = 500 * time.Millisecond
 )
 
-// temporal connects to Temporal, for as long as it takes, and then works until ctx ends.
-func (a *Agent) temporal(ctx context.Context) error {
-	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		err := a.prepareServer(ctx)
-		if err == nil {
-			break
-		}
+// temporal works with Temporal until ctx ends, and connects anew whenever it is lost for good:
+// an agent that senses and does not heal is none.
+func (a *Agent) temporal(ctx context.Context) {
+	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
+		began := time.Now()
+		err := a.work(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return
+		}
+		if time.Since(began) > time.Minute {
+			wait = firstRetry
 		}
 		a.log.Warn("Temporal is away; sensing goes on and findings are kept", "error", err, "hint", shivx.HintOf(err), "retry", wait)
 		pause(ctx, wait)
 	}
-	a.reclaim(ctx)
-	stop, err := a.startWorkers()
+}
+
+// work connects and works until ctx ends or a worker gives up; the error says why.
+func (a *Agent) work(ctx context.Context) error {
+	if err := a.prepareServer(ctx); err != nil {
+		return err
+	}
+	if !a.worked {
+		a.reclaim(ctx)
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	stop, err := a.startWorkers(func(err error) { end(fmt.Errorf("a worker gave up: %w", err)) })
 	if err != nil {
 		return err
 	}
 	defer stop()
 	a.log.Info("connected to Temporal", "queue", a.cfg.Temporal.TaskQueue)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.dispatch(ctx) })
-	group.Go(func() error { a.configure(ctx); return nil })
-	group.Go(func() error { a.witness(ctx); return nil })
-	return group.Wait()
+	var all sync.WaitGroup
+	all.Go(func() { a.dispatch(ctx) })
+	all.Go(func() { a.configure(ctx) })
+	all.Go(func() { a.witness(ctx) })
+	all.Wait()
+	return context.Cause(ctx)
 }
 
-// prepareServer checks that the server answers and has the search attributes runs are found by.
-func (a *Agent) prepareServer(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if _, err := a.client.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
-		return shivx.Hint(fmt.Errorf("connect to Temporal: %w", err), "is the server up? its address is TEMPORAL_ADDRESS, else 127.0.0.1:7233")
-	}
-	have, err := a.client.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: a.namespace})
-	if err != nil {
-		return fmt.Errorf("list the search attributes of namespace %s: %w", a.namespace, err)
-	}
-	missing := map[string]enumspb.IndexedValueType{}
-	for _, name := range []string{shivx.AttrComponent, shivx.AttrHost, shivx.AttrRunbook, shivx.AttrOutcome} {
-		if _, ok := have.CustomAttributes[name]; !ok {
-			missing[name] = enumspb.INDEXED_VALUE_TYPE_KEYWORD
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	_, err = a.client.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
-		Namespace: a.namespace, SearchAttributes: missing,
-	})
-	if err != nil {
-		return shivx.Hint(fmt.Errorf("create the search attributes: %w", err),
-			"an administrator can: temporal operator search-attribute create --type Keyword --name ShivxComponent --name ShivxHost --name ShivxRunbook --name ShivxOutcome")
-	}
-	return nil
-}
-
-// startWorkers starts the worker for the runbooks and the one for this host's activities.
-func (a *Agent) startWorkers() (stop func(), err error) {
+// startWorkers starts the worker for the runbooks and the one for this host's activities. One that
+// gives up later calls lost.
+func (a *Agent) startWorkers(lost func(error)) (stop func(), err error) {
 	runbooks := sdkworker.New(a.client, a.cfg.Temporal.TaskQueue, sdkworker.Options{
 		Identity: a.identity(), StickyScheduleToStartTimeout: stickyPatience, WorkerStopTimeout: stopPatience,
+		OnFatalError: lost,
 	})
 	workflows.Register(runbooks)
 	(&component.Activities{Client: a.client, Config: a.cfg}).Register(runbooks)
+	// Any agent can tell people of a host that is gone.
+	activities.Escalate.Register(runbooks, a.steps.Escalate)
 	host := sdkworker.New(a.client, shivx.HostQueue(a.cfg.Host), sdkworker.Options{
 		Identity: a.identity(), DisableWorkflowWorker: true, WorkerStopTimeout: stopPatience,
 		MaxHeartbeatThrottleInterval:       beatGap,
 		MaxConcurrentActivityExecutionSize: 32,
+		OnFatalError:                       lost,
 	})
 	a.steps.Register(host)
-	for _, w := range []sdkworker.Worker{host, runbooks} {
+	workers := []sdkworker.Worker{host, runbooks}
+	for _, w := range workers {
 		if err := w.Start(); err != nil {
+			a.stopWorkers(workers)
 			return nil, fmt.Errorf("start a worker: %w", err)
 		}
+		a.worked = true
 	}
-	return func() {
-		runbooks.Stop()
-		host.Stop()
-	}, nil
+	return func() { a.stopWorkers(workers) }, nil
 }
 
-// configure gives every component's entity its policy, and starts those that do not run.
+// stopWorkers lets steps under way end, but not for longer than an agent has to stop. A step that
+// still runs then finds the ledger closed, and is begun again when the agent is back.
+func (a *Agent) stopWorkers(workers []sdkworker.Worker) {
+	var all sync.WaitGroup
+	for _, w := range workers {
+		all.Go(w.Stop)
+	}
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(stopLimit):
+		a.log.Warn("steps under way did not end in time; they go on when the agent is back", "waited", stopLimit)
+	}
+}
+
+// configure gives every component's entity its policy, and starts those that do not run; again
+// and again, since an entity can be terminated.
 func (a *Agent) configure(ctx context.Context) {
-	for _, c := range a.cfg.Components {
-		t := c.Target(a.cfg.Host)
-		for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
-			_, err := a.client.SignalWithStartWorkflow(ctx, shivx.ComponentID(t), shivx.SignalConfigure, recovery.PolicyOf(c),
-				component.EntityOptions(a.cfg.Temporal.TaskQueue, t), shivx.TypeComponent, t)
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, context.Canceled) {
-				a.log.Warn("the entity was not told its policy", "component", c.Name, "error", err)
-			}
-			pause(ctx, wait)
+	for ctx.Err() == nil {
+		for _, c := range a.cfg.Components {
+			a.configureComponent(ctx, c)
 		}
+		pause(ctx, configureEvery)
+	}
+}
+
+func (a *Agent) configureComponent(ctx context.Context, c config.Component) {
+	t := c.Target(a.cfg.Host)
+	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
+		_, err := a.client.SignalWithStartWorkflow(ctx, shivx.ComponentID(t), shivx.SignalConfigure, recovery.PolicyOf(c),
+			component.EntityOptions(a.cfg.Temporal.TaskQueue, t), shivx.TypeComponent, t)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, context.Canceled) {
+			a.log.Warn("the entity was not told its policy", "component", c.Name, "error", err)
+		}
+		pause(ctx, wait)
 	}
 }
