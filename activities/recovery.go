@@ -76,6 +76,8 @@ type Strategy struct {
 	Type     shivx.RecoveryType `json:"type"`
 	Attempts int                `json:"attempts"`
 	Timeout  shivx.Duration     `json:"timeout"`
+	// Unavailable says why the plugin could not be asked what it is; it then counts as destructive.
+	Unavailable string `json:"unavailable,omitempty"`
 	// Destructive strategies need a checkpoint and, where there is one to be had, isolation first.
 	Destructive bool           `json:"destructive,omitempty"`
 	CanUndo     bool           `json:"can_undo,omitempty"`

@@ -187,20 +187,28 @@ func (c *control) decided() (granted, open bool) {
 // allowed says whether a strategy may be used: what changes data needs a checkpoint and, where
 // there is a traffic path, isolation; and what the configuration says people must approve.
 func (h *selfHeal) allowed(ctx workflow.Context, rung activities.Strategy) bool {
-	if rung.Destructive && !h.in.Plan {
-		if h.checkpt == "" {
-			h.refuse(ctx, rung, "it changes data and there is no checkpoint to go back to")
-			return false
-		}
-		if h.unisolated != "" {
-			h.refuse(ctx, rung, "it changes data and the component is still in traffic: "+h.unisolated)
-			return false
-		}
+	if why := h.unsafe(rung); why != "" && !h.in.Plan {
+		h.refuse(ctx, rung, why)
+		return false
 	}
 	if rung.Approval.Required == 0 || h.in.Plan {
 		return true
 	}
 	return h.awaitApproval(ctx, rung)
+}
+
+// unsafe says why a strategy that changes data must not be used; "" if it may be.
+func (h *selfHeal) unsafe(rung activities.Strategy) string {
+	switch {
+	case !rung.Destructive || h.checkpt != "" && h.unisolated == "":
+		return ""
+	case rung.Unavailable != "":
+		return "its plugin is not available: " + rung.Unavailable
+	case h.checkpt == "":
+		return "it changes data and there is no checkpoint to go back to; list its files under state.paths"
+	default:
+		return "it changes data and the component is still in traffic: " + h.unisolated
+	}
 }
 
 func (h *selfHeal) awaitApproval(ctx workflow.Context, rung activities.Strategy) bool {

@@ -88,6 +88,7 @@ func (a *Activities) strategy(ctx context.Context, s config.Strategy) activities
 	p, err := a.Plugins.Get(ctx, s.Plugin)
 	if err != nil {
 		a.Logger.Warn("a plugin is not available", "strategy", s.Name, "plugin", s.Plugin, "error", err)
+		rung.Unavailable = err.Error()
 		return rung
 	}
 	d := p.Describe()

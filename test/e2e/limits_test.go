@@ -47,7 +47,8 @@ notify:
 
 	s.accepted("firing", killed) // a further finding changes nothing
 	state := s.awaitQuiet("shop")
-	require.True(t, state.Escalated)
+	require.True(t, state.OverBudget)
+	require.NotEmpty(t, state.Pending, "the fault waits for room in the budget")
 	require.Len(t, s.runs("shop"), 2)
 	require.False(t, d.alive(), "automation did not keep away")
 	require.Len(t, s.events(shivx.EventEscalation, "shop"), 1, "people are told once")

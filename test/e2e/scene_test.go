@@ -243,7 +243,7 @@ func (s *scene) awaitQuiet(component string) (state workflows.ComponentState) {
 			return false
 		}
 		state, err = s.queryEntity(ctx, component)
-		return err == nil && state.Holder == nil && state.Pending == nil
+		return err == nil && state.Holder == nil && (len(state.Pending) == 0 || state.OverBudget)
 	})
 	return state
 }
