@@ -24,6 +24,9 @@ import (
 // checkpointTimeout is a little less than the workflow allows, so that the error is ours.
 const checkpointTimeout = 10 * time.Minute
 
+// maxCopies is how many healthy states are copied at the same time.
+const maxCopies = 4
+
 // What a person can do about a component without a checkpoint.
 const listThem = "list the component's files under state.paths"
 
@@ -33,6 +36,14 @@ func (a *Activities) Checkpoint(ctx context.Context, in activities.CheckpointInp
 	c, err := a.component(in.Target)
 	if err != nil {
 		return activities.CheckpointResult{}, err
+	}
+	if in.Healthy && !in.Plan {
+		// Copies of healthy states can wait; the heals that share the agent with them cannot.
+		if a.copies.Add(1) > maxCopies {
+			a.copies.Add(-1)
+			return skippedCheckpoint("enough other checkpoints are being taken; try again in a minute"), nil
+		}
+		defer a.copies.Add(-1)
 	}
 	ctx, stop := guard(ctx, checkpointTimeout)
 	defer stop()

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -52,6 +53,8 @@ type Activities struct {
 	Logger      *slog.Logger
 
 	attempts attempts
+	// copies counts the healthy checkpoints under way.
+	copies atomic.Int32
 }
 
 // Register binds every activity to its wire name.

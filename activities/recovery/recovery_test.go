@@ -3,6 +3,7 @@ package recovery_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -364,6 +365,37 @@ func TestCheckpointsAreKeptUpToTheNumber(t *testing.T) {
 	all, err := b.Checkpoints.List("demo")
 	require.NoError(t, err)
 	require.Len(t, all, 2)
+}
+
+func TestHealthyCheckpointsLeaveRoomForHeals(t *testing.T) {
+	b := newBench(t, &counter{})
+	hold := make(chan struct{})
+	b.Checks = slowChecks{hold}
+	results := make(chan activities.CheckpointResult, 6)
+	for i := range 6 {
+		in := step
+		in.Run = fmt.Sprint("r", i)
+		go func() {
+			var r activities.CheckpointResult
+			defer func() { results <- r }()
+			r, _ = do(t, b.Checkpoint, activities.CheckpointInput{StepInput: in, Healthy: true}) //nolint:testifylint // a failed one is answered, too
+		}()
+	}
+	for range 2 { // those over the number are skipped at once, the others wait for the checks
+		require.Contains(t, (<-results).Summary, "enough other checkpoints")
+	}
+	close(hold)
+	for range 4 {
+		require.NotContains(t, (<-results).Summary, "enough other checkpoints")
+	}
+}
+
+// slowChecks answer healthy once hold is closed.
+type slowChecks struct{ hold chan struct{} }
+
+func (c slowChecks) Round(context.Context, string) ([]health.Result, error) {
+	<-c.hold
+	return []health.Result{{Check: "http", Healthy: true}}, nil
 }
 
 func TestLogIsWrittenOnce(t *testing.T) {

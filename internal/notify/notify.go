@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/shivx/shivx/internal/command"
@@ -33,16 +34,22 @@ func New(ways []config.Notify, log *slog.Logger) *Sender {
 	return &Sender{ways: ways, client: &http.Client{Timeout: timeout}, log: log}
 }
 
-// Send delivers message, encoded as JSON, in every way. It returns the names of those that
+// Send delivers message, encoded as JSON, in every way at once. It returns the names of those that
 // worked and of those that did not; why they did not is in the log.
 func (s *Sender) Send(ctx context.Context, message any) (told, failed []string) {
 	body, err := json.Marshal(message)
 	if err != nil {
 		s.log.Error("a message to people cannot be encoded", "error", err)
 	}
-	for _, w := range s.ways {
-		if err := s.send(ctx, w, body); err != nil {
-			s.log.Error("people could not be told", "way", w.Name, "error", err)
+	errs := make([]error, len(s.ways))
+	var all sync.WaitGroup
+	for i, w := range s.ways {
+		all.Go(func() { errs[i] = s.send(ctx, w, body) })
+	}
+	all.Wait()
+	for i, w := range s.ways {
+		if errs[i] != nil {
+			s.log.Error("people could not be told", "way", w.Name, "error", errs[i])
 			failed = append(failed, w.Name)
 			continue
 		}

@@ -86,9 +86,6 @@ func TestServerAwayDuringASlowStep(t *testing.T) {
 
 // TestServerAwayForLong measures how soon a run goes on when the server comes back late.
 func TestServerAwayForLong(t *testing.T) {
-	if short() {
-		t.Skip("CRASH=short")
-	}
 	const away = 25 * time.Second
 	h := newHouse(t)
 	h.keeper.stayAway(away)

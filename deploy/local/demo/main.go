@@ -68,7 +68,8 @@ type count struct {
 func open(path string) (*count, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return &count{path: path}, nil
+		c := &count{path: path}
+		return c, c.save()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the count: %w", err)
@@ -84,10 +85,14 @@ func (c *count) visit(w http.ResponseWriter, _ *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.n++
-	if err := os.WriteFile(c.path, []byte(strconv.Itoa(c.n)+"\n"), 0o640); err != nil {
+	if err := c.save(); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	// The client is gone when this fails.
 	_ = json.NewEncoder(w).Encode(map[string]int{"visits": c.n, "pid": os.Getpid()})
+}
+
+func (c *count) save() error {
+	return os.WriteFile(c.path, []byte(strconv.Itoa(c.n)+"\n"), 0o640)
 }
