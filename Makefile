@@ -67,6 +67,9 @@ bench: build ## Measure, beside peers in the same run
 	$(GO) test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 2s ./internal/ledger
 	$(GO) test -count=1 -timeout 30m -v -run Bench ./test/peers/...
 
+modules: build ## List the modules in each program; `govulncheck -mode binary bin/NAME` reads the same
+	@$(GO) version -m $(BIN)/shivx $(BIN)/shivx-worker $(BIN)/shivx-local | awk '$$1 ~ /^\// || $$1 == "dep" || $$1 == "mod"'
+
 generate: ## Generate the plugin protocol and the configuration's schema anew
 	$(GO) generate ./...
 
