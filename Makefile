@@ -7,7 +7,7 @@ GO    ?= go
 LOCAL := deploy/local
 RUNARGS ?=
 
-.PHONY: help run build test check lint workflowcheck e2e crash histories bench screenshots generate tidy clean
+.PHONY: help run build test check lint workflowcheck e2e crash histories bench modules generate clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
