@@ -39,6 +39,7 @@ $(BIN)/shivx-local-crash:
 test: ## Run the tests of all packages with the race detector
 	$(GO) test -race $$($(GO) list ./... | grep -v '/test/')
 	cd plugins/examples/go-toggle && $(GO) test ./...
+	cd $(LOCAL) && $(GO) test ./...
 
 check: lint workflowcheck test ## What continuous integration runs before the end-to-end tests
 

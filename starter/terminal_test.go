@@ -19,7 +19,7 @@ func openTerminal(t *testing.T, rows uint16) (*os.File, *lines) {
 	t.Helper()
 	near, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		t.Skip("needs pseudo-terminals: ", err)
+		testenv.Missing(t, "needs pseudo-terminals: "+err.Error())
 	}
 	if err := unix.IoctlSetPointerInt(int(near.Fd()), unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
