@@ -27,6 +27,9 @@ const (
 	AttrOutcome   = "ShivxOutcome"
 )
 
+// SearchAttributes lists the names of the custom search attributes.
+func SearchAttributes() []string { return []string{AttrComponent, AttrHost, AttrRunbook, AttrOutcome} }
+
 // CheckResult is what one health check found.
 type CheckResult struct {
 	Check   string `json:"check"`

@@ -1,6 +1,12 @@
 package activities
 
-import "github.com/shivx/shivx"
+import (
+	"fmt"
+
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/shivx/shivx"
+)
 
 // The activities by which runbooks find and lock their target. They run on the runbook queue.
 var (
@@ -11,6 +17,11 @@ var (
 	// RunOpen says whether a run is still open, so that a lock whose holder is gone is freed.
 	RunOpen = Activity[RunRef, bool]{"RunOpen"}
 )
+
+// UnknownComponent is the error for a component that the host or the fleet does not have.
+func UnknownComponent(format string, args ...any) error {
+	return temporal.NewNonRetryableApplicationError(fmt.Sprintf(format, args...), ErrUnknownComponent, nil)
+}
 
 // LocateInput names a component without its host.
 type LocateInput struct {

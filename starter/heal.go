@@ -214,7 +214,7 @@ func outcomeStyle(o shivx.Outcome) style {
 func (a *app) plan(ctx context.Context, f *fleet, e entity, o healFlags) error {
 	run, err := f.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: "self-heal/plan/" + e.String() + "/" + uuid.NewString(), TaskQueue: e.queue,
-		TypedSearchAttributes: workflows.SearchAttributes(shivx.RunbookSelfHeal, e.Target),
+		TypedSearchAttributes: activities.SearchAttributes(shivx.RunbookSelfHeal, e.Target),
 		StaticSummary:         "Plan to heal " + e.String(),
 	}, shivx.TypeSelfHeal, workflows.SelfHealInput{
 		Target: e.Target, Plan: true, Strategy: o.strategy, Window: o.observe(), Force: o.force,

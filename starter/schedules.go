@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/activities"
 	"github.com/shivx/shivx/workflows"
 )
 
@@ -158,7 +159,7 @@ func (a *app) createSchedule(ctx context.Context, f *fleet, name string, o sched
 		Memo: map[string]any{memoWhen: o.when(), memoTarget: e.String()},
 		Action: &client.ScheduleWorkflowAction{
 			ID: "self-heal/schedule/" + name, Workflow: o.runbook, Args: []any{in}, TaskQueue: e.queue,
-			TypedSearchAttributes: workflows.SearchAttributes(shivx.RunbookSelfHeal, e.Target),
+			TypedSearchAttributes: activities.SearchAttributes(shivx.RunbookSelfHeal, e.Target),
 			StaticSummary:         fmt.Sprintf("%s: heal %s", name, e.Target),
 		},
 	})

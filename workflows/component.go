@@ -34,7 +34,7 @@ func (c *component) run(ctx workflow.Context) error {
 		c.startDue(ctx)
 		c.show(ctx)
 		if c.mayContinueAsNew(ctx) {
-			return workflow.NewContinueAsNewError(ctx, shivx.TypeComponent, ComponentInput{Target: c.Target, State: c.state()})
+			return workflow.NewContinueAsNewError(ctx, shivx.TypeComponent, ComponentInput{Target: c.Target, State: c.ComponentState})
 		}
 		seen := c.changes
 		due, ok := c.nextDue(ctx)

@@ -146,8 +146,6 @@ type signalReader struct {
 	receive func(ctx workflow.Context) bool
 }
 
-func (c *component) state() ComponentState { return c.ComponentState }
-
 func (c *component) inMaintenance(now time.Time) bool {
 	m := c.Maintenance
 	return m != nil && m.On && (m.Until.IsZero() || now.Before(m.Until))
@@ -241,7 +239,7 @@ func selfHealOptions(t shivx.Target, in SelfHealInput) workflow.ChildWorkflowOpt
 		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		// A heal under way outlives its entity: it must end what it began.
 		ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_ABANDON,
-		TypedSearchAttributes: SearchAttributes(shivx.RunbookSelfHeal, t),
+		TypedSearchAttributes: activities.SearchAttributes(shivx.RunbookSelfHeal, t),
 		StaticSummary:         summary,
 		StaticDetails:         selfHealDetails,
 	}

@@ -37,7 +37,7 @@ func busyError(why string) error {
 func (c *component) serve(ctx workflow.Context) error {
 	now := func() time.Time { return workflow.Now(ctx) }
 	return errors.Join(
-		workflow.SetQueryHandlerWithOptions(ctx, shivx.QueryStatus, func() (ComponentState, error) { return c.state(), nil },
+		workflow.SetQueryHandlerWithOptions(ctx, shivx.QueryStatus, func() (ComponentState, error) { return c.ComponentState, nil },
 			workflow.QueryHandlerOptions{Description: "Lock, pending fault, cooldown, budget, maintenance and last run."}),
 		workflow.SetUpdateHandlerWithOptions(ctx, shivx.UpdateHeal, c.heal, workflow.UpdateHandlerOptions{
 			Description: `Start a heal. {"by":"ana","reason":"slow since the deploy"}`,
@@ -119,7 +119,7 @@ func (c *component) setMaintenance(ctx workflow.Context, m Maintenance) (Compone
 		c.Maintenance = nil
 	}
 	c.changes++
-	return c.state(), nil
+	return c.ComponentState, nil
 }
 
 func (c *component) checkpoint(ctx workflow.Context, _ CheckpointRequest) (activities.CheckpointResult, error) {

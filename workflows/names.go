@@ -6,26 +6,11 @@
 package workflows
 
 import (
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/shivx/shivx"
 )
-
-// Typed search attributes.
-var (
-	AttrComponent = temporal.NewSearchAttributeKeyKeyword(shivx.AttrComponent)
-	AttrHost      = temporal.NewSearchAttributeKeyKeyword(shivx.AttrHost)
-	AttrRunbook   = temporal.NewSearchAttributeKeyKeyword(shivx.AttrRunbook)
-	AttrOutcome   = temporal.NewSearchAttributeKeyKeyword(shivx.AttrOutcome)
-)
-
-// SearchAttributes returns what a run of kind on t is found by.
-func SearchAttributes(kind string, t shivx.Target) temporal.SearchAttributes {
-	return temporal.NewSearchAttributes(
-		AttrRunbook.ValueSet(kind), AttrComponent.ValueSet(t.Component), AttrHost.ValueSet(t.Host))
-}
 
 // Register binds every workflow to its wire name.
 func Register(r worker.WorkflowRegistry) {

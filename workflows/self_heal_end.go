@@ -127,7 +127,7 @@ func (h *selfHeal) release(ctx workflow.Context, end ending) {
 // finish sets the outcome people search for and decides how the run shows in the Temporal UI:
 // completed unless the component is still broken.
 func (h *selfHeal) finish(ctx workflow.Context, end ending) error {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, AttrOutcome.ValueSet(string(end.outcome))); err != nil {
+	if err := workflow.UpsertTypedSearchAttributes(ctx, activities.AttrOutcome.ValueSet(string(end.outcome))); err != nil {
 		workflow.GetLogger(ctx).Warn("the outcome cannot be searched for", "error", err)
 	}
 	switch end.outcome {

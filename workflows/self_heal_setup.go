@@ -84,8 +84,8 @@ func (h *selfHeal) locate(ctx workflow.Context) ending {
 		}
 		h.target = t
 	}
-	err := workflow.UpsertTypedSearchAttributes(ctx, AttrRunbook.ValueSet(shivx.RunbookSelfHeal),
-		AttrComponent.ValueSet(h.target.Component), AttrHost.ValueSet(h.target.Host))
+	err := workflow.UpsertTypedSearchAttributes(ctx, activities.AttrRunbook.ValueSet(shivx.RunbookSelfHeal),
+		activities.AttrComponent.ValueSet(h.target.Component), activities.AttrHost.ValueSet(h.target.Host))
 	if err != nil {
 		return h.refused(err)
 	}

@@ -57,14 +57,10 @@ func (a *Activities) Locate(ctx context.Context, in activities.LocateInput) (shi
 	case 1:
 		return shivx.Target{Component: in.Component, Host: hosts[0]}, nil
 	case 0:
-		return shivx.Target{}, unknown("no host has a component %q", in.Component)
+		return shivx.Target{}, activities.UnknownComponent("no host has a component %q", in.Component)
 	default:
-		return shivx.Target{}, unknown("%q is on several hosts; say which: %s", in.Component, strings.Join(hosts, ", "))
+		return shivx.Target{}, activities.UnknownComponent("%q is on several hosts; say which: %s", in.Component, strings.Join(hosts, ", "))
 	}
-}
-
-func unknown(format string, args ...any) error {
-	return temporal.NewNonRetryableApplicationError(fmt.Sprintf(format, args...), activities.ErrUnknownComponent, nil)
 }
 
 // Acquire asks the entity for the lock, and starts the entity if there is none.
@@ -96,11 +92,8 @@ func EntityOptions(queue string, t shivx.Target) client.StartWorkflowOptions {
 		ID: shivx.ComponentID(t), TaskQueue: queue, WorkflowTaskTimeout: shivx.TaskTimeout,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-		TypedSearchAttributes: temporal.NewSearchAttributes(
-			temporal.NewSearchAttributeKeyKeyword(shivx.AttrRunbook).ValueSet(shivx.RunbookComponent),
-			temporal.NewSearchAttributeKeyKeyword(shivx.AttrComponent).ValueSet(t.Component),
-			temporal.NewSearchAttributeKeyKeyword(shivx.AttrHost).ValueSet(t.Host)),
-		StaticSummary: "Component " + t.String(),
+		TypedSearchAttributes:    activities.SearchAttributes(shivx.RunbookComponent, t),
+		StaticSummary:            "Component " + t.String(),
 		StaticDetails: "Holds the lock of the component, its limits and its maintenance flag. " +
 			"Updates: `heal`, `set-maintenance`, `checkpoint`. Query: `status`.",
 	}

@@ -73,17 +73,13 @@ func (a *Activities) Register(r worker.ActivityRegistry) {
 // component returns the configuration of the target.
 func (a *Activities) component(t shivx.Target) (config.Component, error) {
 	if t.Host != a.Config.Host {
-		return config.Component{}, unknown("this is the agent of %s, not of %s", a.Config.Host, t.Host)
+		return config.Component{}, activities.UnknownComponent("this is the agent of %s, not of %s", a.Config.Host, t.Host)
 	}
 	c, ok := a.Config.Component(t.Component)
 	if !ok {
-		return config.Component{}, unknown("%s has no component %q; see the components of its configuration", a.Config.Host, t.Component)
+		return config.Component{}, activities.UnknownComponent("%s has no component %q; see the components of its configuration", a.Config.Host, t.Component)
 	}
 	return c, nil
-}
-
-func unknown(format string, args ...any) error {
-	return temporal.NewNonRetryableApplicationError(fmt.Sprintf(format, args...), activities.ErrUnknownComponent, nil)
 }
 
 // pluginError is the failure of a plugin, which is not tried again: the workflow decides on it.

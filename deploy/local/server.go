@@ -172,10 +172,11 @@ func forgetMembers(cfg *config.Config) error {
 }
 
 func searchAttributes() map[string]enumspb.IndexedValueType {
-	kw := enumspb.INDEXED_VALUE_TYPE_KEYWORD
-	return map[string]enumspb.IndexedValueType{
-		shivx.AttrComponent: kw, shivx.AttrHost: kw, shivx.AttrRunbook: kw, shivx.AttrOutcome: kw,
+	out := map[string]enumspb.IndexedValueType{}
+	for _, name := range shivx.SearchAttributes() {
+		out[name] = enumspb.INDEXED_VALUE_TYPE_KEYWORD
 	}
+	return out
 }
 
 func serverConfig(db string, port int) (*config.Config, error) {

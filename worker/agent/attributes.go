@@ -31,7 +31,7 @@ func (a *Agent) prepareServer(ctx context.Context) error {
 		return fmt.Errorf("list the search attributes of namespace %s: %w", a.namespace, err)
 	}
 	missing := attributes{}
-	for _, name := range []string{shivx.AttrComponent, shivx.AttrHost, shivx.AttrRunbook, shivx.AttrOutcome} {
+	for _, name := range shivx.SearchAttributes() {
 		switch kind, ok := have[name]; {
 		case !ok:
 			missing[name] = enumspb.INDEXED_VALUE_TYPE_KEYWORD

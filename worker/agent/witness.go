@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/activities"
 	"github.com/shivx/shivx/internal/ledger"
 )
 
@@ -53,11 +54,9 @@ func (a *Agent) keepHead(ctx context.Context, h shivx.LedgerHead) error {
 		StartWorkflowOperation: a.client.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
 			ID: shivx.WitnessID(h.Host), TaskQueue: a.cfg.Temporal.TaskQueue, WorkflowTaskTimeout: shivx.TaskTimeout,
 			WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-			TypedSearchAttributes: temporal.NewSearchAttributes(
-				temporal.NewSearchAttributeKeyKeyword(shivx.AttrRunbook).ValueSet(shivx.RunbookWitness),
-				temporal.NewSearchAttributeKeyKeyword(shivx.AttrHost).ValueSet(h.Host)),
-			StaticSummary: "Witness of the ledgers of " + h.Host,
-			StaticDetails: "Keeps the signed heads of the host's ledgers, so that a ledger cut, rewritten or replaced there is found out.",
+			TypedSearchAttributes:    activities.SearchAttributes(shivx.RunbookWitness, shivx.Target{Host: h.Host}),
+			StaticSummary:            "Witness of the ledgers of " + h.Host,
+			StaticDetails:            "Keeps the signed heads of the host's ledgers, so that a ledger cut, rewritten or replaced there is found out.",
 		}, shivx.TypeLedgerWitness, map[string]string{"host": h.Host}),
 		UpdateOptions: client.UpdateWorkflowOptions{
 			UpdateID: fmt.Sprintf("%s-%d", h.Ledger, h.Seq), UpdateName: shivx.UpdateWitness, Args: []any{h},
