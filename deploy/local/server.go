@@ -180,20 +180,18 @@ func searchAttributes() map[string]enumspb.IndexedValueType {
 }
 
 func serverConfig(db string, port int) (*config.Config, error) {
+	names := []string{"frontend", "history", "matching", "worker"}
+	ports, err := freePorts(2 * len(names))
+	if err != nil {
+		return nil, err
+	}
 	services := map[string]config.Service{}
-	for _, name := range []string{"frontend", "history", "matching", "worker"} {
-		grpc := port
-		if name != "frontend" {
-			var err error
-			if grpc, err = freePort(); err != nil {
-				return nil, err
-			}
+	for i, name := range names {
+		grpc := ports[2*i]
+		if name == "frontend" {
+			grpc = port
 		}
-		membership, err := freePort()
-		if err != nil {
-			return nil, err
-		}
-		services[name] = config.Service{RPC: config.RPC{GRPCPort: grpc, MembershipPort: membership, BindOnIP: localhost}}
+		services[name] = config.Service{RPC: config.RPC{GRPCPort: grpc, MembershipPort: ports[2*i+1], BindOnIP: localhost}}
 	}
 	return &config.Config{
 		Global: config.Global{Membership: config.Membership{MaxJoinDuration: 30 * time.Second, BroadcastAddress: localhost}},
@@ -226,14 +224,19 @@ func sqliteConfig(db string) *config.SQL {
 	}
 }
 
-// freePort returns a port nobody listens on just now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", localhost+":0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+// freePorts returns n ports nobody listens on just now, all different: each is held until all
+// are found.
+func freePorts(n int) ([]int, error) {
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", localhost+":0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		defer func() { _ = l.Close() }()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return ports, nil
 }
 
 // ready waits until the server answers.
