@@ -5,6 +5,8 @@ const (
 	TypeSelfHeal      = "SelfHeal"
 	TypeComponent     = "Component"
 	TypeLedgerWitness = "LedgerWitness"
+
+	TypeDegradationResponse = "DegradationResponse"
 )
 
 // Signals.
@@ -17,6 +19,8 @@ const (
 	SignalConfigure = "configure"
 	// SignalReleased tells a Component that a run has ended; argument Released.
 	SignalReleased = "released"
+	// SignalHealth tells a DegradationResponse of a change of its host's level; argument LevelChange.
+	SignalHealth = "health"
 	// SignalAbort stops a run, which compensates; argument Abort.
 	SignalAbort = "abort"
 )
@@ -37,6 +41,9 @@ const (
 	UpdatePause = "pause"
 	// UpdateResume lets a paused run go on; argument By.
 	UpdateResume = "resume"
+	// UpdateOverride holds a host at a level until an end, or ends that; argument OverrideRequest,
+	// result LevelChange.
+	UpdateOverride = "override"
 	// UpdateWitness gives a LedgerWitness a signed head; argument LedgerHead.
 	UpdateWitness = "witness"
 )
@@ -57,3 +64,6 @@ func SelfHealID(t Target) string { return "self-heal/" + t.String() }
 
 // WitnessID is the workflow id of the witness of the ledgers of host.
 func WitnessID(host string) string { return "ledger-witness/" + host }
+
+// DegradationID is the workflow id of the DegradationResponse of host.
+func DegradationID(host string) string { return "degradation@" + host }

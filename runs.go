@@ -17,6 +17,8 @@ const (
 	RunbookSelfHeal  = "self-heal"
 	RunbookComponent = "component"
 	RunbookWitness   = "ledger-witness"
+
+	RunbookDegradation = "degradation"
 )
 
 // Custom search attributes; all are keywords.

@@ -79,6 +79,7 @@ const (
 	SourceHealthCheck Source = "health_check"
 	SourceProcessExit Source = "process_exit"
 	SourceAlert       Source = "alert"
+	SourceHeartbeat   Source = "heartbeat"
 	SourceOperator    Source = "operator"
 )
 

@@ -19,6 +19,14 @@ type Check struct {
 	Systemd    *SystemdCheck    `yaml:"systemd" rule:"kind"`
 	PostgreSQL *PostgreSQLCheck `yaml:"postgresql" rule:"kind"`
 	Redis      *RedisCheck      `yaml:"redis" rule:"kind"`
+	Heartbeat  *HeartbeatCheck  `yaml:"heartbeat" rule:"kind"`
+}
+
+// HeartbeatCheck passes while the component's program sends heartbeats to the agent's HTTP
+// interface (PUT /api/modules/NAME/heartbeat).
+type HeartbeatCheck struct {
+	// Lease is how long a heartbeat holds.
+	Lease time.Duration `yaml:"lease" default:"30s" rule:"positive"`
 }
 
 // HTTPCheck passes when the answer has an expected status and, if set, contains the body.

@@ -33,6 +33,8 @@ type Config struct {
 	Components []Component `yaml:"components"`
 	// Notify lists the ways to reach people; an escalation goes to all of them.
 	Notify []Notify `yaml:"notify"`
+	// Resilience says how the host's health is measured and what is given up when it falls.
+	Resilience Resilience `yaml:"resilience"`
 }
 
 // Paths says where the agent keeps its files.
@@ -52,6 +54,19 @@ type Temporal struct {
 type API struct {
 	// Listen is the address HOST:PORT to listen on; "off" turns the interface off.
 	Listen string `yaml:"listen" default:"127.0.0.1:9470" rule:"listen"`
+	// Tokens let others in beside the administrator, whose token is in api.token below paths.var.
+	Tokens []Token `yaml:"tokens"`
+}
+
+// Token lets one program or person use the HTTP interface.
+type Token struct {
+	// Name of whoever holds it, in logs and in what is done with it.
+	Name string `yaml:"name" rule:"required,name"`
+	// Role says what it may do: app asks for features and keeps modules registered; viewer reads
+	// everything; operator acts as well; admin may do all.
+	Role string `yaml:"role" rule:"required,enum=app|viewer|operator|admin"`
+	// Token is the secret, at least 16 characters; a reference such as env:NAME or file:PATH.
+	Token string `yaml:"token" rule:"required,secret"`
 }
 
 // Plugin is an external recovery plugin: an executable started over hashicorp/go-plugin.

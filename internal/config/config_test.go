@@ -157,7 +157,7 @@ func TestDefault(t *testing.T) {
 	cfg, err := Parse("shivx.yaml", []byte("version: 1\npaths: {var: /v}\n"), Known{})
 	require.NoError(t, err)
 	want := Default()
-	want.Paths.Var = "/v"
+	want.Paths.Var, want.Resilience.FlagsFile = "/v", "/v/resilience/flags.json"
 	assert.Equal(t, want, cfg)
 	assert.Equal(t, "127.0.0.1:9470", want.API.Listen)
 	assert.Equal(t, 10*time.Second, want.Defaults.Every)

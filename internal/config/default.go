@@ -14,8 +14,12 @@ func Default() *Config {
 	cfg := &Config{}
 	setDefaults(reflect.ValueOf(cfg).Elem())
 	cfg.Host = hostName()
+	cfg.Resilience.Features = defaultFeatures()
+	cfg.Resilience.FlagsFile = cfg.flagsFile()
 	return cfg
 }
+
+func (c *Config) flagsFile() string { return filepath.Join(c.Paths.Var, "resilience", "flags.json") }
 
 // hostName is the machine's name in the form of a name; "" when it has none.
 func hostName() string {
@@ -78,6 +82,9 @@ func (d *decoder) inherit(root *node) {
 	}
 	if !d.has(&cfg.Paths.Var) {
 		cfg.Paths.Var = filepath.Join(d.dir, cfg.Paths.Var)
+	}
+	if !d.has(&cfg.Resilience.FlagsFile) {
+		cfg.Resilience.FlagsFile = cfg.flagsFile()
 	}
 	for i := range cfg.Components {
 		c := &cfg.Components[i]

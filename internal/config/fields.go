@@ -123,12 +123,14 @@ var (
 	configSource string
 	//go:embed checks.go
 	checksSource string
+	//go:embed resilience.go
+	resilienceSource string
 )
 
 // comments returns the doc comments of the package's structs: "Check" and "Check.Every".
 var comments = sync.OnceValue(func() map[string]string {
 	found := map[string]string{}
-	for _, source := range []string{configSource, checksSource} {
+	for _, source := range []string{configSource, checksSource, resilienceSource} {
 		file, err := parser.ParseFile(token.NewFileSet(), "", source, parser.ParseComments)
 		if err != nil {
 			panic("config: its own source does not parse: " + err.Error())

@@ -32,6 +32,7 @@ func (d *decoder) checkMeaning() {
 		notify.add(nameOrSelf(d, &n.Name, n), n.Name, "notify entry")
 	}
 	d.checkDependencies()
+	d.checkResilience()
 }
 
 // names finds names that are used twice.

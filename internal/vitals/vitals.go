@@ -1,0 +1,66 @@
+// Package vitals reads the vital figures of a host: CPU, memory, disks, load, threads, open
+// files, network and pressure, those of the container where the agent runs in one.
+//
+// A reading that cannot be had is there with the reason, never as zero: who judges the host must
+// know what is not known.
+package vitals
+
+import "time"
+
+// Resource is what a reading is about, one for each curve of the score.
+type Resource string
+
+// The resources.
+const (
+	CPU            Resource = "cpu"
+	Load           Resource = "load"
+	Memory         Resource = "memory"
+	Disk           Resource = "disk"
+	Inodes         Resource = "inodes"
+	Threads        Resource = "threads"
+	OpenFiles      Resource = "open_files"
+	Network        Resource = "network"
+	PressureCPU    Resource = "pressure_cpu"
+	PressureMemory Resource = "pressure_memory"
+	PressureIO     Resource = "pressure_io"
+)
+
+// Reading is the use of one resource in percent of what there is.
+//
+// cpu: busy share of the cores allowed; load: 1-minute load per core allowed; memory, disk,
+// inodes, threads, open_files: share in use; network: share of packets with errors, drops or
+// retransmits; pressure_*: share of time with a stall over 10 s ("some" for cpu, "full" for the others).
+type Reading struct {
+	Resource Resource `json:"resource"`
+	// Subject is the mount point of disk and inodes, else "".
+	Subject string `json:"subject,omitempty"`
+	// Percent is a finite number, at least 0; only load can exceed 100. Meaningless when Missing.
+	Percent float64 `json:"percent"`
+	// Detail is one short text for people, e.g. "7.2 of 8.0 GiB, limit of the container".
+	Detail string `json:"detail,omitempty"`
+	// Missing says why there is no value; "" when there is one.
+	Missing string `json:"missing,omitempty"`
+}
+
+// Figure is one measured value for the history and for /metrics.
+type Figure struct {
+	// Name follows Prometheus' conventions: shivx_host_<what>_<unit>, base units.
+	Name string
+	// Label and Subject name what it is about, e.g. "mountpoint" and "/var"; both "" when there is one only.
+	Label, Subject string
+	Value          float64
+}
+
+// Sample is everything read at one time.
+type Sample struct {
+	// At is the wall clock, for people and for the history.
+	At time.Time
+	// Elapsed is the time since the sampler was made, on the monotonic clock: it never jumps.
+	Elapsed  time.Duration
+	Readings []Reading
+	Figures  []Figure
+	// Notices are things worth knowing that are no reading, such as a clock that jumped.
+	Notices []string
+	// Container is true when the limits are those of a container.
+	Container bool
+}
