@@ -2,7 +2,27 @@
 // files, network and pressure, those of the container where the agent runs in one.
 //
 // A reading that cannot be had is there with the reason, never as zero: who judges the host must
-// know what is not known.
+// know what is not known. What the kernel does not have, such as pressure before Linux 4.20, has
+// no reading at all.
+//
+// # Sources
+//
+// CPU times, memory, file systems and network counters come from gopsutil, the rest from files of
+// /proc and /sys below a root that can be set. gopsutil hides some failures: it answers without
+// an error when a file cannot be read, fills gaps from the system call of the machine it runs on,
+// takes "NaN" for a number and panics at a line cut short. Each of its answers is checked for
+// that, and the load is read here, for its file has the number of threads too.
+//
+// # Containers
+//
+// Limits count as those of a container when the root of the cgroup v2 hierarchy has the files of
+// a limit (cpu.max, memory.max or pids.max): the kernel gives none to the real root, so that what
+// is mounted is the root of a cgroup namespace. Only that root is read: groups above it cannot
+// be seen from inside, and those below it divide what it has. Cgroup v1, and v2 mounted elsewhere
+// as in a hybrid setup, are not asked. A limit that is "max", or above what the machine has,
+// leaves the machine's figure in place. The kernel keeps no load average of a container: load is
+// the machine's, over the machine's cores, lest busy neighbours count as this container's
+// fault; what waits in the container is told by its pressure.
 package vitals
 
 import "time"
@@ -27,9 +47,9 @@ const (
 
 // Reading is the use of one resource in percent of what there is.
 //
-// cpu: busy share of the cores allowed; load: 1-minute load per core allowed; memory, disk,
-// inodes, threads, open_files: share in use; network: share of packets with errors, drops or
-// retransmits; pressure_*: share of time with a stall over 10 s ("some" for cpu, "full" for the others).
+// cpu: busy share of the cores allowed; load: 1-minute load of the machine per core; memory, disk,
+// inodes, threads, open_files: share in use; network: share of packets with errors or drops, or
+// of TCP segments sent again, whichever is worse; pressure_*: share of time with a stall over 10 s ("some" for cpu, "full" for the others).
 type Reading struct {
 	Resource Resource `json:"resource"`
 	// Subject is the mount point of disk and inodes, else "".
