@@ -91,6 +91,9 @@ type OverrideRequest struct {
 	Why string   `json:"why,omitempty"`
 	// End ends the override in force; Level and For are empty then.
 	End bool `json:"end,omitempty"`
+	// NotAfter is when whoever asks has stopped waiting: a request that was held up until then is
+	// not taken on any more. Zero: whenever.
+	NotAfter time.Time `json:"not_after,omitzero"`
 }
 
 // Check says what is wrong with the request.
@@ -103,8 +106,7 @@ func (r OverrideRequest) Check() error {
 	case r.End:
 		return nil
 	case r.Level.Rank() < 0:
-		_, err := ParseLevel(string(r.Level))
-		return err
+		return Hint(fmt.Errorf("%q is no degradation level", r.Level), "write one of NORMAL, LEVEL_1, LEVEL_2, LEVEL_3, EMERGENCY")
 	case strings.TrimSpace(r.Why) == "":
 		return Hint(fmt.Errorf("an override needs a reason"), `set "why" to one line`)
 	case r.For <= 0 || r.For.Std() > MaxOverride:

@@ -21,6 +21,16 @@ func Default() *Config {
 
 func (c *Config) flagsFile() string { return filepath.Join(c.Paths.Var, "resilience", "flags.json") }
 
+// DefaultComponent returns what an entry with a name alone stands for, in a file that is empty otherwise.
+func DefaultComponent(name string) Component {
+	c := Component{Name: name}
+	setDefaults(reflect.ValueOf(&c).Elem())
+	var d Defaults
+	setDefaults(reflect.ValueOf(&d).Elem())
+	c.Failures = d.Failures
+	return c
+}
+
 // hostName is the machine's name in the form of a name; "" when it has none.
 func hostName() string {
 	name, err := os.Hostname()

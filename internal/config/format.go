@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/shivx/shivx"
 )
 
 // namePattern is what a name looks like. It has neither "@" nor "/": names stand in workflow ids.
@@ -46,6 +48,16 @@ func checkName(text, _ string) (string, string, string) {
 		hint = fmt.Sprintf("write %q: %s", fixed, hint)
 	}
 	return text, fmt.Sprintf("%q is not a name", text), hint
+}
+
+// CheckName says what is wrong with a name that does not come from the file.
+func CheckName(name string) error {
+	name = name[:min(len(name), 100)] // it is quoted, and too long at 64
+	_, message, hint := checkName(name, "")
+	if message == "" {
+		return nil
+	}
+	return shivx.Hint(errors.New(message), hint)
 }
 
 var notInNames = regexp.MustCompile(`[^a-z0-9._-]+`)

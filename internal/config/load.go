@@ -27,6 +27,8 @@ type Known struct {
 type PluginInfo struct {
 	// CheckOptions refuses bad options; nil takes any. Its error may implement OptionError.
 	CheckOptions func(json.RawMessage) error
+	// Cannot names those of the steps isolate and recover that it has not.
+	Cannot []string
 }
 
 // OptionError is an error that knows which option is wrong; the problem is then shown at its key.

@@ -74,12 +74,12 @@ func (d *decoder) checkComponent(c *Component) {
 		checks.add(nameOrSelf(d, &k.Name, k), k.Name, "check")
 	}
 	if d.has(&c.Isolate) {
-		d.checkUse(&c.Isolate)
+		d.checkUse(&c.Isolate, "isolate")
 	}
 	for i := range c.Ladder {
 		s := &c.Ladder[i]
 		rungs.add(nameOrSelf(d, &s.Name, s), s.Name, "strategy")
-		d.checkUse(&s.Use)
+		d.checkUse(&s.Use, "recover")
 		if m := len(s.Approval.Of); m > 0 && s.Approval.Required > m {
 			d.add(d.at(&s.Approval.Required), fmt.Sprintf("%d must approve, but only %d may", s.Approval.Required, m),
 				"lower \"required\" or name more people in \"of\"")
@@ -106,8 +106,8 @@ func (d *decoder) checkLabels(labels *map[string]string) {
 	}
 }
 
-// checkUse checks that the plugin exists and takes its options.
-func (d *decoder) checkUse(u *Use) {
+// checkUse checks that the plugin exists, can do the step it is there for, and takes its options.
+func (d *decoder) checkUse(u *Use, step string) {
 	if u.Plugin == "" {
 		return
 	}
@@ -115,6 +115,10 @@ func (d *decoder) checkUse(u *Use) {
 	info, builtIn := d.known.Plugins[u.Plugin]
 	if !builtIn {
 		d.checkConfigured(u)
+		return
+	}
+	if slices.Contains(info.Cannot, step) {
+		d.add(d.at(&u.Plugin), fmt.Sprintf("plugin %q cannot %s", u.Plugin, step), "these can: "+strings.Join(d.known.able(step), ", "))
 		return
 	}
 	if info.CheckOptions == nil || d.has(&u.Options) && u.Options == nil {
@@ -125,6 +129,18 @@ func (d *decoder) checkUse(u *Use) {
 		err = info.CheckOptions(options)
 	}
 	d.optionProblems(u, err)
+}
+
+// able returns the built-in plugins that have the step.
+func (k Known) able(step string) []string {
+	var names []string
+	for name, info := range k.Plugins {
+		if !slices.Contains(info.Cannot, step) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // checkConfigured checks that the file configures the plugin.
@@ -160,17 +176,19 @@ func (d *decoder) optionProblems(u *Use, err error) {
 	d.addKey(at, fmt.Sprintf("plugin %q: %s", u.Plugin, strings.ReplaceAll(err.Error(), "\n", " ")), shivx.HintOf(err))
 }
 
-// optionPlace returns the key of an option, or as much of its path as the file has.
+// optionPlace returns the key of an option, or as much of its path as the file has. A key may
+// have dots in it itself.
 func optionPlace(place, options *node, option string) *node {
-	if key, _ := options.lookup(option); key != nil {
-		return key
-	}
-	for part := range strings.SplitSeq(option, ".") {
+	for option != "" {
+		if key, _ := options.lookup(option); key != nil {
+			return key
+		}
+		part, rest, _ := strings.Cut(option, ".")
 		key, value := options.lookup(part)
 		if key == nil {
 			break
 		}
-		place, options = key, value
+		place, options, option = key, value, rest
 	}
 	return place
 }

@@ -15,7 +15,7 @@ type Resilience struct {
 	Modules ModuleRules `yaml:"modules"`
 	// Features of the applications on this host; a list replaces the default one whole.
 	Features []Feature `yaml:"features" default:"(analytics and background_tasks off at LEVEL_1, ai_inference and web_search at LEVEL_2, uploads and integrations at LEVEL_3, memory_writes at EMERGENCY, chat never)"`
-	// FlagsFile gets the features as JSON at each change, for programs that only read files; relative to the file's folder.
+	// FlagsFile gets the features as JSON at each change, for programs that only read files; relative to the file's folder. Programs of other users cannot read below paths.var: name a folder of theirs, such as /run/shop.
 	FlagsFile string `yaml:"flags_file" default:"(resilience/flags.json below paths.var)" rule:"path"`
 	// Hooks shed load as the level falls; they are taken back in the opposite order as it rises.
 	Hooks []Hook `yaml:"hooks"`
@@ -132,7 +132,7 @@ func (d *decoder) checkResilience() {
 	}
 	for i := range r.Hooks {
 		hooks.add(&r.Hooks[i].Name, r.Hooks[i].Name, "hook")
-		d.checkUse(&r.Hooks[i].Use)
+		d.checkUse(&r.Hooks[i].Use, "isolate")
 	}
 	for i := range r.Score.Curves {
 		c := &r.Score.Curves[i]

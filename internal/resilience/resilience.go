@@ -18,7 +18,7 @@ type Term struct {
 	Name string `json:"name"`
 	// Reading is what was measured, for people, e.g. "97.3 %".
 	Reading string `json:"reading"`
-	// Score of this term by itself, 0–100.
+	// Score of this term by itself, 0–100; it says nothing when Missing and not Stale.
 	Score float64 `json:"score"`
 	// Cost is how many points it takes from the whole; the costs of all terms add up to 100 − score.
 	Cost float64 `json:"cost"`
