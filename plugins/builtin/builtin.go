@@ -1,5 +1,6 @@
-// Package builtin holds the recovery plugins that come with ShivX: process, network, data,
-// state, database and script. They implement the same interface as external ones.
+// Package builtin holds the plugins that come with ShivX: process, network, data, state, database
+// and script, and those that shed load: http, systemd and cgroup. They implement the same
+// interface as external ones.
 //
 // Each honours Request.Plan, is safe to call again with the same Request.Key, and keeps what
 // it must remember between calls in Request.WorkDir, written before the effect it belongs to.
@@ -40,6 +41,9 @@ func All(o Options) map[string]sdk.Plugin {
 		"state":    &State{store: o.Checkpoints},
 		"database": &Database{},
 		"script":   Script{},
+		"http":     &HTTP{host: host},
+		"systemd":  &Systemd{host: host, bus: systemd},
+		"cgroup":   &Cgroup{host: host},
 	}
 }
 

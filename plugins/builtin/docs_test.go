@@ -1,39 +1,57 @@
 package builtin
 
 import (
+	"encoding/json"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 
-	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/require"
 
+	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/plugins/sdk"
 )
 
-// TestExamplesOfTheDocumentAreValid checks the options of every example.
+// TestExamplesOfTheDocumentAreValid reads every example as a part of a configuration.
 func TestExamplesOfTheDocumentAreValid(t *testing.T) {
 	text, err := os.ReadFile("../../docs/BUILTIN-PLUGINS.md")
 	require.NoError(t, err)
-	plugins, checked := All(Options{}), map[string]int{}
-	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(text, -1) {
-		var example struct {
-			Isolate map[string]any
-			Ladder  []map[string]any
+	plugins, used := All(Options{}), map[string]int{}
+	known := config.Known{Plugins: map[string]config.PluginInfo{}}
+	for name, p := range plugins {
+		check := p.(sdk.OptionsChecker).CheckOptions
+		if name == "script" { // its programs are not on this machine
+			check = func(options json.RawMessage) error { return sdk.Decode(options, &scriptOptions{}) }
 		}
-		require.NoError(t, yaml.Unmarshal(block[1], &example), "%s", block[1])
-		for _, use := range append(example.Ladder, example.Isolate) {
-			if use == nil {
-				continue
-			}
-			name, _ := use["use"].(string)
-			require.NoError(t, plugins[name].(sdk.OptionsChecker).CheckOptions(jsonOf(t, use["with"])), "%s", block[1])
-			checked[name]++
+		known.Plugins[name] = config.PluginInfo{CheckOptions: func(options json.RawMessage) error {
+			used[name]++
+			return check(options)
+		}}
+	}
+	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		example := "version: 1\ncomponents:\n- name: example\n  checks: [{tcp: {address: 'localhost:80'}}]\n"
+		if strings.HasPrefix(block[1], "resilience:") {
+			example = "version: 1\n" + block[1]
+		} else {
+			example += regexp.MustCompile(`(?m)^`).ReplaceAllString(block[1], "  ")
 		}
+		_, err := config.Parse("/etc/shivx/shivx.yaml", []byte(example), known)
+		require.NoError(t, err, "%s", example)
 	}
 	for name := range plugins {
-		if name != "script" {
-			require.Positive(t, checked[name], "the document has no example of %s", name)
-		}
+		require.Positive(t, used[name], "the document has no example of %s", name)
+	}
+}
+
+// TestTheDocumentNamesWhatMayBeSet compares its lists with the tables.
+func TestTheDocumentNamesWhatMayBeSet(t *testing.T) {
+	text, err := os.ReadFile("../../docs/BUILTIN-PLUGINS.md")
+	require.NoError(t, err)
+	for name := range knobs() {
+		require.Contains(t, string(text), "`"+name+"`")
+	}
+	for name := range propertyKinds() {
+		require.Contains(t, string(text), "`"+name+"`")
 	}
 }

@@ -100,10 +100,11 @@ func note(path, text string) {
 	_ = f.Close()
 }
 
-// playAgent does one recovery, as an agent that may be killed meanwhile.
+// playAgent does one step, a recovery unless the job says otherwise, as an agent that may be killed meanwhile.
 func playAgent(text string) int {
 	var j struct {
 		Plugin, Store string
+		Step          sdk.Step
 		Request       sdk.Request
 	}
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
@@ -116,7 +117,10 @@ func playAgent(text string) int {
 			panic(err)
 		}
 	}
-	if _, err := All(o)[j.Plugin].Recover(context.Background(), j.Request); err != nil {
+	if j.Step == "" {
+		j.Step = sdk.StepRecover
+	}
+	if _, err := sdk.Dispatch(context.Background(), All(o)[j.Plugin], j.Step, j.Request); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -84,7 +84,8 @@ func (Script) Describe() sdk.Description {
 	}
 }
 
-// CheckOptions wants an executable for recover, and every other one that is given to be executable.
+// CheckOptions wants an executable for recover, or for both isolate and reintegrate, and every
+// other one that is given to be executable.
 func (Script) CheckOptions(options json.RawMessage) error {
 	var o scriptOptions
 	if err := sdk.Decode(options, &o); err != nil {
@@ -102,23 +103,28 @@ func (Script) CheckOptions(options json.RawMessage) error {
 			return sdk.BadOption("dir", "", "%s is not a folder", o.Dir)
 		}
 	}
+	has := map[sdk.Step]bool{}
 	for step := range o.given() {
 		argv, err := o.command(step)
 		if err != nil {
 			return err
 		}
-		if step == sdk.StepRecover && argv == nil {
-			return noRecover(o)
-		}
+		has[step] = argv != nil
 	}
-	return nil
+	switch {
+	case has[sdk.StepRecover], has[sdk.StepIsolate] && has[sdk.StepReintegrate]:
+		return nil
+	case has[sdk.StepIsolate]:
+		return sdk.BadOption(string(sdk.StepIsolate), "add a command or an executable for reintegrate", "has no opposite: what isolates must reintegrate")
+	}
+	return noRecover(o)
 }
 
 func noRecover(o scriptOptions) error {
 	if o.Dir != "" {
 		return sdk.BadOption("dir", "write an executable "+filepath.Join(o.Dir, "recover"), "%s has no executable named recover", o.Dir)
 	}
-	return sdk.BadOption("recover", `write recover: [/path/of/script, argument], or dir: /folder/of/scripts`, "there is nothing to run")
+	return sdk.BadOption("recover", `write recover: [/path/of/script, argument], or isolate and reintegrate, or dir: /folder/of/scripts`, "there is nothing to run")
 }
 
 // Recover runs the script recover, which must exist.

@@ -214,6 +214,7 @@ func TestScriptOptionsAreChecked(t *testing.T) {
 	dir, good := scripts(t, map[string]string{"recover": "true"})
 	require.NoError(t, builtin.Script{}.CheckOptions(good))
 	require.NoError(t, builtin.Script{}.CheckOptions([]byte(`{"recover":["true"],"plan":true}`)))
+	require.NoError(t, builtin.Script{}.CheckOptions([]byte(`{"isolate":["true"],"reintegrate":["true"]}`)))
 	flat, flatOptions := scripts(t, map[string]string{"recover": "true", "undo": "true"})
 	require.NoError(t, os.Chmod(filepath.Join(flat, "undo"), 0o600))
 	empty, emptyOptions := scripts(t, nil)
@@ -221,6 +222,8 @@ func TestScriptOptionsAreChecked(t *testing.T) {
 		"nothing":         {`{}`, "nothing to run", "recover:"},
 		"empty folder":    {string(emptyOptions), "no executable named recover", empty + "/recover"},
 		"not executable":  {string(flatOptions), `option "undo"`, "chmod +x"},
+		"no way back":     {`{"isolate":["true"]}`, "has no opposite", "reintegrate"},
+		"half a hook":     {`{"reintegrate":["true"]}`, "nothing to run", "isolate and reintegrate"},
 		"unknown program": {`{"recover":["no-such-program-here"]}`, `option "recover"`, ""},
 		"unknown key":     {`{"recoverr":["true"]}`, `unknown option "recoverr"`, `did you mean "recover"?`},
 		"relative":        {`{"dir":"scripts"}`, "not absolute", ""},

@@ -131,7 +131,7 @@ type host struct {
 }
 
 func newHost(log *slog.Logger) *host {
-	return &host{fs: procfs{root: "/proc"}, log: log, units: systemd, inside: map[string]chan struct{}{}}
+	return &host{fs: procfs{root: "/proc"}, log: log, units: systemdUnits, inside: map[string]chan struct{}{}}
 }
 
 // alone keeps two steps of one component from starting the same service at once.

@@ -36,12 +36,20 @@ type unitControl interface {
 const systemdHint = "is systemd running here, and may the agent's user control units? try: systemctl status"
 
 // systemd connects to the system's D-Bus; root needs no bus daemon for it.
-func systemd() (unitControl, error) {
+func systemd() (*busControl, error) {
 	conn, err := dbus.NewWithContext(context.Background())
 	if err != nil {
 		return nil, retryable(fmt.Errorf("connect to systemd: %w", err), systemdHint)
 	}
 	return &busControl{conn: conn}, nil
+}
+
+func systemdUnits() (unitControl, error) {
+	b, err := systemd()
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 type busControl struct{ conn *dbus.Conn }

@@ -25,6 +25,13 @@ type fakeSystemd struct {
 	invocation byte
 	result     string
 	jobs       []string
+	// load and freezer are LoadState and FreezerState; limits are the properties that can be set.
+	load      string
+	freezer   string
+	transient bool
+	limits    map[string]uint64
+	// deaf makes it take properties without heeding them.
+	deaf bool
 }
 
 const systemdPath = "/org/freedesktop/systemd1"
@@ -77,18 +84,71 @@ func (f *fakeSystemd) StopUnit(unit, _ string) (godbus.ObjectPath, *godbus.Error
 	return f.job("stop", unit)
 }
 
-// GetAll answers for the unit's properties.
-func (f *fakeSystemd) GetAll(string) (map[string]godbus.Variant, *godbus.Error) {
+// SetUnitProperties takes all properties or none, and only until the next boot.
+func (f *fakeSystemd) SetUnitProperties(unit string, runtime bool, props []dbus.Property) *godbus.Error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return map[string]godbus.Variant{
-		"LoadState": godbus.MakeVariant("loaded"), "ActiveState": godbus.MakeVariant(f.active), "SubState": godbus.MakeVariant("sub"),
-		"InvocationID": godbus.MakeVariant([]byte{f.invocation}),
-	}, nil
+	line := "set " + unit
+	for _, p := range props {
+		_, known := f.limits[p.Name]
+		value, ok := p.Value.Value().(uint64)
+		if !known || !ok || !runtime {
+			return godbus.MakeFailedError(fmt.Errorf("cannot set property %s", p.Name))
+		}
+		line += fmt.Sprintf(" %s=%d", p.Name, value)
+	}
+	for _, p := range props {
+		if !f.deaf {
+			f.limits[p.Name], _ = p.Value.Value().(uint64)
+		}
+	}
+	f.jobs = append(f.jobs, line)
+	return nil
+}
+
+func (f *fakeSystemd) FreezeUnit(unit string) *godbus.Error {
+	return f.freeze("freeze", unit, "frozen")
+}
+func (f *fakeSystemd) ThawUnit(unit string) *godbus.Error { return f.freeze("thaw", unit, "running") }
+
+func (f *fakeSystemd) freeze(job, unit, state string) *godbus.Error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.active != "active" {
+		return godbus.MakeFailedError(fmt.Errorf("unit is not active"))
+	}
+	f.jobs, f.freezer = append(f.jobs, job+" "+unit), state
+	return nil
+}
+
+// change changes the fake between two steps.
+func (f *fakeSystemd) change(how func(*fakeSystemd)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	how(f)
+}
+
+// GetAll answers for the unit's properties; the empty interface has those of all.
+func (f *fakeSystemd) GetAll(face string) (map[string]godbus.Variant, *godbus.Error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := map[string]godbus.Variant{
+		"LoadState": godbus.MakeVariant(f.load), "ActiveState": godbus.MakeVariant(f.active), "SubState": godbus.MakeVariant("sub"),
+		"InvocationID": godbus.MakeVariant([]byte{f.invocation}), "Transient": godbus.MakeVariant(f.transient),
+	}
+	if f.freezer != "" {
+		all["FreezerState"] = godbus.MakeVariant(f.freezer)
+	}
+	if face == "" {
+		for name, value := range f.limits {
+			all[name] = godbus.MakeVariant(value)
+		}
+	}
+	return all, nil
 }
 
 // startFakeSystemd returns the fake and the way to reach it.
-func startFakeSystemd(t *testing.T) (*fakeSystemd, func() (unitControl, error)) {
+func startFakeSystemd(t *testing.T) (*fakeSystemd, func() (*busControl, error)) {
 	t.Helper()
 	program := testenv.Need(t, "dbus-daemon")[0]
 	daemon := exec.Command(program, "--session", "--nofork", "--print-address", "--address=unix:dir="+t.TempDir())
@@ -100,7 +160,7 @@ func startFakeSystemd(t *testing.T) (*fakeSystemd, func() (unitControl, error)) 
 	require.NoError(t, err)
 	connect := func() (*godbus.Conn, error) { return godbus.Connect(strings.TrimSpace(address)) }
 
-	f := &fakeSystemd{active: "failed", result: "done"}
+	f := &fakeSystemd{active: "failed", result: "done", load: "loaded", freezer: "running", limits: map[string]uint64{}}
 	f.conn, err = connect()
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = f.conn.Close() })
@@ -108,7 +168,7 @@ func startFakeSystemd(t *testing.T) (*fakeSystemd, func() (unitControl, error)) 
 	require.NoError(t, f.conn.ExportSubtree(f, systemdPath+"/unit", "org.freedesktop.DBus.Properties"))
 	_, err = f.conn.RequestName("org.freedesktop.systemd1", 0)
 	require.NoError(t, err)
-	return f, func() (unitControl, error) {
+	return f, func() (*busControl, error) {
 		conn, err := dbus.NewConnection(connect)
 		if err != nil {
 			return nil, err
@@ -120,7 +180,7 @@ func startFakeSystemd(t *testing.T) (*fakeSystemd, func() (unitControl, error)) 
 func TestProcessRestartsAUnit(t *testing.T) {
 	f, control := startFakeSystemd(t)
 	h := newHost(nil)
-	h.units = control
+	h.units = func() (unitControl, error) { return control() }
 	p := &Process{host: h}
 	req := sdk.Request{Key: "k", Component: "web", Options: jsonOf(t, map[string]any{"unit": "web.service"})}
 	plan := req

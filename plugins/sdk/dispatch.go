@@ -50,7 +50,7 @@ func Abilities(p Plugin) []Step {
 	_, checker := p.(OptionsChecker)
 	add(isolator, StepIsolate)
 	add(checkpointer, StepCheckpoint)
-	add(true, StepRecover)
+	add(recovers(p), StepRecover)
 	add(validator, StepValidate)
 	add(isolator, StepReintegrate)
 	add(undoer, StepUndo)
@@ -124,7 +124,9 @@ func call(ctx context.Context, p Plugin, name string, step Step, req Request) (R
 func ability(p Plugin, step Step) func(context.Context, Request) (Result, error) {
 	switch step {
 	case StepRecover:
-		return p.Recover
+		if recovers(p) {
+			return p.Recover
+		}
 	case StepIsolate:
 		if a, ok := p.(Isolator); ok {
 			return a.Isolate

@@ -13,12 +13,30 @@ import (
 )
 
 // Plugin repairs components. Recover must be safe to call again with the same Request.Key.
+// One that only isolates embeds [NoRecovery].
 type Plugin interface {
 	// Describe says what the plugin is. It is called once, at start.
 	Describe() Description
 	// Recover repairs the component. With Request.Plan it only says what it would do.
 	// It returns when the repair is done; ShivX judges by itself whether it helped.
 	Recover(ctx context.Context, req Request) (Result, error)
+}
+
+// NoRecovery is embedded by a plugin that isolates and cannot recover. Its description leaves
+// the step recover out, so that a ladder does not take it for a strategy.
+type NoRecovery struct{}
+
+// Recover fails.
+func (NoRecovery) Recover(context.Context, Request) (Result, error) {
+	return Result{}, Failf("use the plugin under isolate or as a load-shedding hook", "the plugin cannot recover")
+}
+
+func (NoRecovery) cannotRecover() {}
+
+// recovers says whether p has a Recover of use.
+func recovers(p Plugin) bool {
+	_, cannot := p.(interface{ cannotRecover() })
+	return !cannot
 }
 
 // Isolator takes a component out of traffic and puts it back.

@@ -203,3 +203,21 @@ func TestExplainSaysHowToConfigureIt(t *testing.T) {
 	require.Contains(t, out.String(), "not by hand")
 	require.Regexp(t, `sha256: [0-9a-f]{64}\n`, out.String())
 }
+
+// shedder only isolates.
+type shedder struct{ NoRecovery }
+
+func (shedder) Describe() Description                                { return Description{Name: "shedder"} }
+func (shedder) Isolate(context.Context, Request) (Result, error)     { return Result{}, nil }
+func (shedder) Reintegrate(context.Context, Request) (Result, error) { return Result{}, nil }
+
+func TestAPluginMayLeaveRecoverOut(t *testing.T) {
+	require.Equal(t, []Step{StepIsolate, StepReintegrate}, Describe(shedder{}).Steps)
+	_, err := Dispatch(t.Context(), shedder{}, StepRecover, Request{})
+	var fail *Fail
+	require.ErrorAs(t, err, &fail)
+	require.Equal(t, `plugin shedder does not implement step "recover"`, fail.Message)
+	require.Equal(t, "it implements: isolate, reintegrate", fail.Hint)
+	_, err = shedder{}.Recover(t.Context(), Request{})
+	require.ErrorContains(t, err, "cannot recover")
+}

@@ -37,8 +37,8 @@ func (b *bench) description(context.Context) error {
 		return fault("use one of "+strings.Join(types, ", "), "the recovery type %q is not one", d.RecoveryType)
 	case strings.TrimSpace(d.Summary) == "" || len(d.Summary) > 200:
 		return fault("one line of at most 200 bytes for people", "the summary has %d bytes", len(d.Summary))
-	case !d.Can(sdk.StepRecover):
-		return fault("", "it does not claim the step recover")
+	case !d.Can(sdk.StepRecover) && !d.Can(sdk.StepIsolate):
+		return fault("", "it claims neither the step recover nor isolate")
 	case len(slices.Compact(slices.Sorted(slices.Values(d.Steps)))) != len(d.Steps):
 		return fault("", "it claims a step twice: %v", d.Steps)
 	case d.Can(sdk.StepIsolate) != d.Can(sdk.StepReintegrate):
@@ -104,7 +104,11 @@ func (b *bench) checkOptions(ctx context.Context, options json.RawMessage) error
 		return err
 	}
 	req.Plan = true
-	_, err := b.step(ctx, sdk.StepRecover, req)
+	step := sdk.StepRecover
+	if !b.can(step) {
+		step = sdk.StepIsolate
+	}
+	_, err := b.step(ctx, step, req)
 	return err
 }
 

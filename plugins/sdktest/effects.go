@@ -10,6 +10,9 @@ import (
 
 // recover: a broken target is healthy after it, whatever the plugin says.
 func (b *bench) recover(ctx context.Context) error {
+	if !b.can(sdk.StepRecover) {
+		return skip("it does not claim recover")
+	}
 	if err := b.breakTarget(); err != nil {
 		return err
 	}
