@@ -19,10 +19,19 @@ import (
 	"github.com/shivx/shivx/internal/config"
 )
 
+// Components finds components by name, those included that are not in the configuration.
+type Components interface {
+	Component(name string) (config.Component, bool)
+}
+
+var _ Components = (*config.Config)(nil)
+
 // Activities talks to Temporal on behalf of runs.
 type Activities struct {
 	Client client.Client
 	Config *config.Config
+	// Components of this host; nil: those of Config.
+	Components Components
 }
 
 // Register binds every activity to its wire name.
@@ -32,11 +41,15 @@ func (a *Activities) Register(r worker.ActivityRegistry) {
 	activities.RunOpen.Register(r, a.RunOpen)
 }
 
-// Locate finds the host of a component: this one, if its configuration has the component,
-// otherwise the only host whose entity runs.
+// Locate finds the host of a component: this one, if it has the component, otherwise the only host
+// whose entity runs.
 func (a *Activities) Locate(ctx context.Context, in activities.LocateInput) (shivx.Target, error) {
 	var hosts []string
-	if _, ok := a.Config.Component(in.Component); ok {
+	var components Components = a.Config
+	if a.Components != nil {
+		components = a.Components
+	}
+	if _, ok := components.Component(in.Component); ok {
 		hosts = append(hosts, a.Config.Host)
 	}
 	name := strings.NewReplacer(`"`, "", `'`, "", `\`, "").Replace(in.Component)

@@ -42,9 +42,18 @@ type Notifier interface {
 	Send(ctx context.Context, message any) (told, failed []string)
 }
 
+// Components finds components by name, those included that are not in the configuration.
+type Components interface {
+	Component(name string) (config.Component, bool)
+}
+
+var _ Components = (*config.Config)(nil)
+
 // Activities does the steps of self-heal runs on the agent's host.
 type Activities struct {
-	Config      *config.Config
+	Config *config.Config
+	// Components of this host; nil: those of Config.
+	Components  Components
 	Checks      Checker
 	Plugins     Plugins
 	Checkpoints *checkpoint.Store
@@ -75,9 +84,13 @@ func (a *Activities) component(t shivx.Target) (config.Component, error) {
 	if t.Host != a.Config.Host {
 		return config.Component{}, activities.UnknownComponent("this is the agent of %s, not of %s", a.Config.Host, t.Host)
 	}
-	c, ok := a.Config.Component(t.Component)
+	var components Components = a.Config
+	if a.Components != nil {
+		components = a.Components
+	}
+	c, ok := components.Component(t.Component)
 	if !ok {
-		return config.Component{}, activities.UnknownComponent("%s has no component %q; see the components of its configuration", a.Config.Host, t.Component)
+		return config.Component{}, activities.UnknownComponent("%s has no component %q; see the components of its configuration, and its registered modules", a.Config.Host, t.Component)
 	}
 	return c, nil
 }

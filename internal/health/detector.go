@@ -50,6 +50,8 @@ type sample struct {
 	Result
 	// gone names the process instance whose exit this sample tells of; "" if it tells of none.
 	gone string
+	// source of a finding that follows from this sample; "" is a health check.
+	source shivx.Source
 }
 
 func newDetector(target shivx.Target, critical bool, failures int, remind time.Duration, checks []string) *detector {
@@ -136,12 +138,24 @@ func (d *detector) end(s sample) (shivx.Finding, bool) {
 			return shivx.Finding{}, false
 		}
 	}
+	return d.close(s.At, fmt.Sprintf("all checks pass again after %s", s.At.Sub(d.fault.start).Round(time.Millisecond))), true
+}
+
+// close ends the open fault.
+func (d *detector) close(at time.Time, why string) shivx.Finding {
 	f := d.fault
-	reason := fmt.Sprintf("%s: all checks pass again after %s", f.check, s.At.Sub(f.start).Round(time.Millisecond))
-	out := d.finding(d.base()+"#resolved", f.check, s, reason)
+	out := d.finding(d.base()+"#resolved", f.check, sample{Result: Result{At: at}}, f.check+": "+why)
 	out.Source, out.Severity, out.Resolved = f.source, shivx.SeverityInfo, true
 	d.fault = nil
-	return out, true
+	return out
+}
+
+// abandon ends a fault of which nobody will see the end; false when none is open.
+func (d *detector) abandon(at time.Time, why string) (shivx.Finding, bool) {
+	if d.fault == nil {
+		return shivx.Finding{}, false
+	}
+	return d.close(at, why), true
 }
 
 func (d *detector) finding(id, signal string, s sample, reason string) shivx.Finding {
@@ -156,8 +170,11 @@ func (d *detector) finding(id, signal string, s sample, reason string) shivx.Fin
 }
 
 func sourceOf(s sample) shivx.Source {
-	if s.gone != "" {
+	switch {
+	case s.gone != "":
 		return shivx.SourceProcessExit
+	case s.source != "":
+		return s.source
 	}
 	return shivx.SourceHealthCheck
 }

@@ -105,7 +105,7 @@ func (f *fake) Check(ctx context.Context) error {
 func withFakes(t testing.TB, o Options, every time.Duration, fakes ...*fake) *Monitor {
 	t.Helper()
 	o.Logger = quiet()
-	cfg := config.Component{Name: "app"}
+	cfg := config.Component{Name: "app", Ladder: []config.Strategy{{Name: "restart"}}}
 	for i := range fakes {
 		cfg.Checks = append(cfg.Checks, config.Check{Name: string(rune('a' + i)), Every: every, Timeout: time.Second,
 			TCP: &config.TCPCheck{Address: "127.0.0.1:1"}})

@@ -3,7 +3,8 @@
 // A [Probe] does one check once. A [Monitor] repeats the probes of every component of this
 // host; each answer is fed to the component's detector, a pure state machine in event time
 // (detector.go), which decides when a fault begins, is repeated, and ends. The exit of a
-// watched process does not wait for the next check: it is seen through a pidfd at once.
+// watched process does not wait for the next check: it is seen through a pidfd at once. Neither
+// does the end of a program's heartbeats: it is seen when their lease runs out.
 package health
 
 import (
@@ -24,6 +25,8 @@ const (
 	defaultTimeout  = 5 * time.Second
 	defaultFailures = 3
 	defaultRemind   = time.Minute
+
+	defaultRemindPeople = 30 * time.Minute
 )
 
 // Probe does one check once.
@@ -108,10 +111,11 @@ func build(c config.Check, procRoot string) (kind string, p Probe, err error) {
 	add("systemd", c.Systemd != nil, func() (Probe, error) { return newSystemdProbe(*c.Systemd) })
 	add("postgresql", c.PostgreSQL != nil, func() (Probe, error) { return newPostgreSQLProbe(*c.PostgreSQL) })
 	add("redis", c.Redis != nil, func() (Probe, error) { return newRedisProbe(*c.Redis) })
+	add("heartbeat", c.Heartbeat != nil, func() (Probe, error) { return newHeartbeatProbe(*c.Heartbeat) })
 	switch {
 	case len(kinds) == 0:
 		return "", nil, shivx.Hint(fmt.Errorf("check %q has no kind", c.Name),
-			"give it one of http, tcp, command, process, systemd, postgresql, redis")
+			"give it one of http, tcp, command, process, systemd, postgresql, redis, heartbeat")
 	case len(kinds) > 1:
 		return "", nil, shivx.Hint(fmt.Errorf("check %q has several kinds: %s", c.Name, strings.Join(kinds, ", ")),
 			"make one check of each kind")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,8 +21,12 @@ type Options struct {
 	// Report is given every finding, those of one component in order and one at a time. No lock
 	// is held that Status or Round needs; while it blocks, its component's checks wait.
 	Report func(ctx context.Context, f shivx.Finding)
-	// Remind is the time after which the finding of a lasting fault is repeated; default 60s.
+	// Remind is the time after which the finding of a lasting fault is repeated, so that a heal
+	// that was lost or refused is tried again; default 60s.
 	Remind time.Duration
+	// RemindPeople is that time for a component without a ladder, where each repetition calls
+	// people; default 30m.
+	RemindPeople time.Duration
 	// ProcRoot is where processes are read from; default /proc. With another root exits are
 	// seen at the next check only.
 	ProcRoot string
@@ -29,10 +34,25 @@ type Options struct {
 
 // Monitor runs the checks of the components of one host.
 type Monitor struct {
-	o          Options
+	o    Options
+	host string
+	// pulse is when the monitor last showed that it is alive, in nanoseconds since epoch.
+	pulse atomic.Int64
+	epoch time.Time
+
+	mu         sync.RWMutex
 	components []*component
 	byName     map[string]*component
-	running    atomic.Bool
+	// runs is what Run has begun; nil while it does not run.
+	runs *runs
+}
+
+// runs is one call of Run: what it has started ends with ctx.
+type runs struct {
+	ctx context.Context
+	wg  sync.WaitGroup
+	// over is set when nothing more may be started.
+	over bool
 }
 
 // component is one component with its checks and what is known of them.
@@ -42,8 +62,15 @@ type component struct {
 
 	// reporting keeps findings in order; it is taken before mu and held while Report runs.
 	reporting sync.Mutex
-	mu        sync.Mutex
-	det       *detector
+	// removed is set, under reporting, once nothing more may be found.
+	removed bool
+	// added says that the component was added at run time; under Monitor.mu, as is stop.
+	added bool
+	// stop ends the component's checks; nil until they run.
+	stop context.CancelFunc
+
+	mu  sync.Mutex
+	det *detector
 }
 
 // NewMonitor builds the probes of all components; a component without checks is never found faulty.
@@ -54,13 +81,16 @@ func NewMonitor(host string, components []config.Component, o Options) (*Monitor
 	if o.Remind <= 0 {
 		o.Remind = defaultRemind
 	}
+	if o.RemindPeople <= 0 {
+		o.RemindPeople = defaultRemindPeople
+	}
 	if o.ProcRoot == "" {
 		o.ProcRoot = defaultProc
 	}
 	if o.Report == nil {
 		o.Report = func(context.Context, shivx.Finding) {}
 	}
-	m := &Monitor{o: o, byName: make(map[string]*component)}
+	m := &Monitor{o: o, host: host, byName: make(map[string]*component), epoch: time.Now()}
 	var errs []error
 	for _, cfg := range components {
 		c, err := newComponent(host, cfg, o)
@@ -101,34 +131,66 @@ func newComponent(host string, cfg config.Component, o Options) (*component, err
 	if failures <= 0 {
 		failures = defaultFailures
 	}
-	c.det = newDetector(cfg.Target(host), cfg.Critical, failures, o.Remind, names)
+	remind := o.Remind
+	if len(cfg.Ladder) == 0 {
+		remind = o.RemindPeople
+	}
+	c.det = newDetector(cfg.Target(host), cfg.Critical, failures, remind, names)
 	return c, nil
 }
 
 // Run runs every component's checks for as long as ctx lives; it returns nil when ctx ends.
 func (m *Monitor) Run(ctx context.Context) error {
-	if m.running.Swap(true) {
+	r := &runs{ctx: ctx}
+	m.mu.Lock()
+	if m.runs != nil {
+		m.mu.Unlock()
 		return errors.New("the health monitor runs already")
 	}
-	defer m.running.Store(false)
-	var wg sync.WaitGroup
+	m.runs = r
 	for _, c := range m.components {
-		for _, s := range c.checks {
-			wg.Go(func() { m.repeat(ctx, c, s) })
-		}
+		m.start(ctx, c)
 	}
-	<-ctx.Done()
-	wg.Wait()
+	m.mu.Unlock()
+	m.beatUntil(ctx)
+	m.mu.Lock()
+	r.over = true
+	m.mu.Unlock()
+	r.wg.Wait()
+	m.mu.Lock()
+	m.runs = nil
+	m.mu.Unlock()
 	return nil
+}
+
+// start begins the checks of c; m.mu is held, and Run runs with ctx.
+func (m *Monitor) start(ctx context.Context, c *component) {
+	ctx, stop := context.WithCancel(ctx)
+	c.stop = stop
+	for _, s := range c.checks {
+		m.runs.wg.Go(func() { m.repeat(ctx, c, s) })
+	}
+}
+
+func (m *Monitor) find(name string) *component {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.byName[name]
+}
+
+func (m *Monitor) all() []*component {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.Clone(m.components)
 }
 
 // Round runs all checks of one component once, in parallel, each within its timeout, and returns
 // their results in the order of the configuration. It leaves the detector alone: a round is asked
 // for while a component is being repaired. It makes the monitor look at a faulty component at
-// once, so that a process just restarted is watched again. A component without checks is an
-// error, as no samples show no health.
+// once, so that a process just restarted is watched again, and at a check that passes and is
+// known as failing. A component without checks is an error, as no samples show no health.
 func (m *Monitor) Round(ctx context.Context, name string) ([]Result, error) {
-	c := m.byName[name]
+	c := m.find(name)
 	if c == nil {
 		return nil, shivx.Hint(fmt.Errorf("no component %q on this host", name), "shivx status lists the components")
 	}
@@ -143,6 +205,7 @@ func (m *Monitor) Round(ctx context.Context, name string) ([]Result, error) {
 	}
 	wg.Wait()
 	c.hurry(true)
+	c.recheck(results)
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("round of checks of %s: %w", name, err)
 	}
@@ -153,6 +216,9 @@ func (m *Monitor) Round(ctx context.Context, name string) ([]Result, error) {
 func (m *Monitor) take(ctx context.Context, c *component, s sample) {
 	c.reporting.Lock()
 	defer c.reporting.Unlock()
+	if c.removed {
+		return
+	}
 	c.mu.Lock()
 	before := c.det.fault != nil
 	f, found := c.det.observe(s)
@@ -161,9 +227,12 @@ func (m *Monitor) take(ctx context.Context, c *component, s sample) {
 	if after && !before {
 		c.hurry(false)
 	}
-	if !found {
-		return
+	if found {
+		m.tell(ctx, c, f)
 	}
+}
+
+func (m *Monitor) tell(ctx context.Context, c *component, f shivx.Finding) {
 	log := m.o.Logger.With("component", c.name, "id", f.ID, "source", f.Source, "reason", f.Reason)
 	if f.Resolved {
 		log.Info("component is healthy again")

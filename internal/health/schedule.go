@@ -27,6 +27,17 @@ func newSchedule(b *bounded) *schedule {
 	return &schedule{probe: b, wake: make(chan struct{}, 1)}
 }
 
+// rouse makes a wait look anew at how long it is, or ends it.
+func (s *schedule) rouse(now bool) {
+	if now {
+		s.now.Store(true)
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default: // it is being woken already
+	}
+}
+
 // hurry lets the waiting checks of a faulty component run at once, or at the pace of a fault.
 func (c *component) hurry(now bool) {
 	c.mu.Lock()
@@ -36,12 +47,19 @@ func (c *component) hurry(now bool) {
 		return
 	}
 	for _, s := range c.checks {
-		if now {
-			s.now.Store(true)
-		}
-		select {
-		case s.wake <- struct{}{}:
-		default: // it is being woken already
+		s.rouse(now)
+	}
+}
+
+// recheck runs at once what a round has seen to pass and is still known as failing: after a
+// repair a check with a long interval would be shown as failing until its next turn. The
+// detector takes in the check's own answer, not the round's.
+func (c *component) recheck(round []Result) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, r := range round {
+		if r.Healthy && c.det.checks[i].state() == StateFailing {
+			c.checks[i].rouse(true)
 		}
 	}
 }
@@ -49,6 +67,10 @@ func (c *component) hurry(now bool) {
 // repeat runs the check until ctx ends. It never overlaps with itself. The first runs come soon
 // and the second ones anywhere in the interval, which spreads the checks in time.
 func (m *Monitor) repeat(ctx context.Context, c *component, s *schedule) {
+	if p, ok := s.probe.inner.(*heartbeatProbe); ok {
+		m.listen(ctx, c, s, p)
+		return
+	}
 	phase := rand.N(s.probe.every/2 + 1)
 	if p, ok := s.probe.inner.(*processProbe); ok {
 		m.follow(ctx, c, s, p, phase)
@@ -71,7 +93,8 @@ func (m *Monitor) repeat(ctx context.Context, c *component, s *schedule) {
 	}
 }
 
-// A pause ends because the next run is due, the watched process has exited, or the context has ended.
+// A pause ends because the next run is due, the watched process has exited or a heartbeat has
+// changed something, or the context has ended.
 type pauseEnd int
 
 const (

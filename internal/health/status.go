@@ -24,6 +24,8 @@ type ComponentStatus struct {
 	// Fault is the ID of the open fault, that of its first finding; "" when there is none.
 	Fault  string        `json:"fault,omitempty"`
 	Checks []CheckStatus `json:"checks"`
+	// Limit is how many failures in a row of one check make a fault.
+	Limit int `json:"-"`
 }
 
 // CheckStatus is what one check says.
@@ -40,10 +42,12 @@ type CheckStatus struct {
 	Last *Result `json:"last,omitempty"`
 }
 
-// Status returns what is known of every component, in the order of the configuration.
+// Status returns what is known of every component, in the order of the configuration; those added
+// later come last.
 func (m *Monitor) Status() []ComponentStatus {
-	out := make([]ComponentStatus, 0, len(m.components))
-	for _, c := range m.components {
+	all := m.all()
+	out := make([]ComponentStatus, 0, len(all))
+	for _, c := range all {
 		out = append(out, c.status())
 	}
 	return out
@@ -52,7 +56,7 @@ func (m *Monitor) Status() []ComponentStatus {
 func (c *component) status() ComponentStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := ComponentStatus{Component: c.name, State: c.det.state(), Since: c.det.since, Checks: make([]CheckStatus, len(c.checks))}
+	s := ComponentStatus{Component: c.name, State: c.det.state(), Since: c.det.since, Limit: c.det.failures, Checks: make([]CheckStatus, len(c.checks))}
 	if c.det.fault != nil {
 		s.Fault = c.det.base()
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/shivx/shivx"
 )
@@ -31,10 +32,22 @@ func (l *Ledger) commitLoop() {
 		if len(reqs) == 0 {
 			return
 		}
+		l.writing.Store(max(int64(time.Since(l.opened)), 1))
 		l.commit(reqs)
+		l.writing.Store(0)
 		clear(reqs)
 		spare = reqs
 	}
+}
+
+// Writing is how long the records being written just now have been waiting for the disk; 0 when
+// there are none. One that keeps growing shows a disk that hangs.
+func (l *Ledger) Writing() time.Duration {
+	began := l.writing.Load()
+	if began == 0 {
+		return 0
+	}
+	return time.Since(l.opened) - time.Duration(began)
 }
 
 // commit writes all requests and answers them. Nothing is acknowledged unless all is on disk.

@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -99,6 +100,9 @@ type Ledger struct {
 	broken   error
 	rotateAt int64
 	done     chan struct{}
+	// writing is when the batch being written was begun, in nanoseconds since opened; 0: none is.
+	writing atomic.Int64
+	opened  time.Time
 
 	signer signer
 }
@@ -125,6 +129,7 @@ func Open(path string, o Options) (l *Ledger, err error) {
 	l = &Ledger{
 		path: path, opts: o, log: o.Logger.With("ledger", path), lock: lock, fdatasync: fdatasync,
 		index: map[keyID]location{}, hash: zeroHash, grown: make(chan struct{}), done: make(chan struct{}),
+		opened: time.Now(),
 	}
 	l.queue.init()
 	defer func() {

@@ -129,3 +129,30 @@ func TestEveryByteOfTheHeadsCounts(t *testing.T) {
 		require.False(t, verify(t, s.path, VerifyOptions{}).OK, "byte %d: %q for %q", i, changed[i], data[i])
 	}
 }
+
+// TestWritingShowsADiskThatHangs: nothing is being written at rest, and the time grows while the
+// disk does not answer.
+func TestWritingShowsADiskThatHangs(t *testing.T) {
+	l := open(t, tempLedger(t), Options{})
+	appendN(t, l, 0, 1)
+	require.Eventually(t, func() bool { return l.Writing() == 0 }, 10*time.Second, time.Millisecond)
+	hangs, release := make(chan struct{}), make(chan struct{})
+	real := l.fdatasync
+	l.fdatasync = func(f *os.File) error {
+		close(hangs)
+		<-release
+		return real(f)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := l.Append(context.Background(), "held up", eventOf(1))
+		done <- err
+	}()
+	<-hangs
+	before := l.Writing()
+	require.Eventually(t, func() bool { return l.Writing() > before+10*time.Millisecond }, 10*time.Second, time.Millisecond)
+	close(release)
+	require.NoError(t, <-done)
+	require.Eventually(t, func() bool { return l.Writing() == 0 }, 10*time.Second, time.Millisecond)
+	l.fdatasync = real
+}
