@@ -230,11 +230,11 @@ func TestLedgerIsComparedWithTheWitness(t *testing.T) {
 	if err := os.CopyFS(old+"/recovery", os.DirFS(varDir+"/recovery")); err != nil {
 		t.Fatal(err)
 	}
-	before := decode[verifyReport](t, want(t, exitOK, nil, "ledger", "verify", "--var", varDir, "-o", "json"))
+	before := decode[verifyReport](t, want(t, exitOK, nil, "ledger", "verify", "--ledger", "recovery", "--var", varDir, "-o", "json"))
 	want(t, exitOK, nil, "heal", "web", "--wait")
 	late := time.Now().Add(30 * time.Second)
 	for {
-		now := decode[verifyReport](t, shivxRun("ledger", "verify", "--var", varDir, "-o", "json"))
+		now := decode[verifyReport](t, shivxRun("ledger", "verify", "--ledger", "recovery", "--var", varDir, "-o", "json"))
 		if now.Witness.Heads > before.Witness.Heads {
 			break
 		}

@@ -141,25 +141,33 @@ func (a *app) loadConfig(path string) (*config.Config, error) {
 	return cfg, nil
 }
 
+// agentConfig is the configuration of this host's agent; nil when there is none.
+func (a *app) agentConfig() (*config.Config, error) {
+	path := a.configPath()
+	if path == "" {
+		if _, err := os.Stat(filepath.Join("var", agent.OperationalLedger)); err == nil {
+			return nil, nil
+		}
+		if _, err := os.Stat(systemConfig); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		path = systemConfig
+	}
+	return a.loadConfig(path)
+}
+
 // varFolder is the folder in which the agent keeps its files, and the agent's host if it is
 // known: of --var, else of the configuration.
 func (a *app) varFolder(given string) (dir, host string, err error) {
 	if given != "" {
 		return given, "", nil
 	}
-	path := a.configPath()
-	if path == "" {
-		if _, err := os.Stat(filepath.Join("var", agent.OperationalLedger)); err == nil {
-			return "var", "", nil
-		}
-		if _, err := os.Stat(systemConfig); errors.Is(err, fs.ErrNotExist) {
-			return "var", "", nil
-		}
-		path = systemConfig
-	}
-	cfg, err := a.loadConfig(path)
+	cfg, err := a.agentConfig()
 	if err != nil {
 		return "", "", err
+	}
+	if cfg == nil {
+		return "var", "", nil
 	}
 	return cfg.Paths.Var, cfg.Host, nil
 }

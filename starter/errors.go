@@ -106,7 +106,7 @@ func problemsOf(err error) (config.Errors, bool) {
 
 // refusals are the error types by which a workflow says that it will not do what is asked.
 var refusals = map[string]bool{
-	activities.ErrBusy: true, "NotWaiting": true, "NotAllowed": true,
+	activities.ErrBusy: true, activities.ErrNoOverride: true, "NotWaiting": true, "NotAllowed": true,
 	"ChildWorkflowExecutionAlreadyStartedError": true,
 }
 
@@ -156,6 +156,8 @@ func explainApplication(app *temporal.ApplicationError) error {
 	switch {
 	case refusals[app.Type()]:
 		return withCode(exitRefused, err)
+	case app.Type() == activities.ErrHostAway:
+		return withCode(exitNotHealed, err)
 	case app.Type() == "BadInput":
 		return withCode(exitUsage, err)
 	}

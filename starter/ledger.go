@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -18,25 +21,36 @@ import (
 )
 
 func (a *app) ledgerCommand() *cobra.Command {
-	c := group("ledger", "Verify and read the operational ledger",
+	c := group("ledger", "Verify and read the ledgers",
 		a.ledgerVerifyCommand(), a.ledgerShowCommand(), a.ledgerTailCommand())
-	c.Long = `Verify and read the operational ledger of this host. Temporal is not needed.
+	c.Long = `Verify and read the ledgers of this host. Temporal is not needed.
 
-Without PATH it is recovery/operational_ledger.ndjson in the folder of --var, else in that of the
-configuration, else in ./var.`
+  recovery    recovery/operational_ledger.ndjson: findings, steps and recoveries
+  resilience  resilience/resilience_audit.ndjson: health, levels, overrides, restarts, shed load
+
+They are in the folder of --var, else in that of the configuration, else in ./var.`
 	return c
 }
+
+// ledgerFiles maps the names of the ledgers to their paths in the var folder.
+var ledgerFiles = map[string]string{"recovery": agent.OperationalLedger, "resilience": agent.ResilienceAudit}
 
 // ledgerPlace is where a ledger is and whose it is.
 type ledgerPlace struct {
 	varDir string
 	path   string
 	host   string
+	// name is a key of ledgerFiles.
+	name string
 }
 
 func (a *app) addVar(c *cobra.Command, p *ledgerPlace) {
 	c.Flags().StringVar(&p.varDir, "var", "", "folder in which the agent keeps its files")
+	c.Flags().StringVar(&p.name, "ledger", p.name, "which of the agent's ledgers: recovery or resilience")
+	_ = c.RegisterFlagCompletionFunc("ledger", cobra.FixedCompletions(ledgerNames(), cobra.ShellCompDirectiveNoFileComp))
 }
+
+func ledgerNames() []string { return slices.Sorted(maps.Keys(ledgerFiles)) }
 
 // locate completes the place from the command's arguments and the configuration.
 func (a *app) locate(p *ledgerPlace, args []string) error {
@@ -44,11 +58,14 @@ func (a *app) locate(p *ledgerPlace, args []string) error {
 		p.path = args[0]
 		return nil
 	}
+	if ledgerFiles[p.name] == "" {
+		return hint(usagef("--ledger %s is not known", p.name), "write one of "+strings.Join(ledgerNames(), ", "))
+	}
 	dir, host, err := a.varFolder(p.varDir)
 	if err != nil {
 		return err
 	}
-	p.path = filepath.Join(dir, agent.OperationalLedger)
+	p.path = filepath.Join(dir, ledgerFiles[p.name])
 	if p.host == "" {
 		p.host = host
 	}
@@ -66,13 +83,19 @@ type verifyFlags struct {
 func (a *app) ledgerVerifyCommand() *cobra.Command {
 	var o verifyFlags
 	c := &cobra.Command{
-		Use: "verify [PATH]", Short: "Prove that a ledger is as it was written",
+		Use: "verify [PATH]", Short: "Prove that the ledgers are as they were written",
 		Long: `Check every record, the chain of hashes and the signed heads, and compare them with the heads that
-the witness in Temporal keeps, if Temporal answers. Exit code 0: nothing was found; 4: the ledger
-was tampered with. A last line that a crash has torn is no tampering.`,
+the witness in Temporal keeps, if Temporal answers. Exit code 0: nothing was found; 4: a ledger
+was tampered with. A last line that a crash has torn is no tampering.
+
+Without PATH and --ledger all ledgers of the host are verified, and one that is gone although the
+witness knows it was tampered with. With --output json there is one document for each.`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	c.RunE = a.does(func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 && o.name == "" {
+			return a.verifyAll(cmd.Context(), o)
+		}
 		if err := a.locate(&o.ledgerPlace, args); err != nil {
 			return err
 		}
@@ -121,6 +144,41 @@ func (a *app) verifyLedger(ctx context.Context, o verifyFlags) error {
 	}
 	if !rep.OK {
 		return quiet(exitTampered)
+	}
+	return nil
+}
+
+// verifyAll verifies every ledger of the host; one that is not there counts when its witness knows it.
+func (a *app) verifyAll(ctx context.Context, o verifyFlags) error {
+	var absent error
+	found, tampered := false, false
+	for _, name := range ledgerNames() {
+		one := o
+		one.name = name
+		if err := a.locate(&one.ledgerPlace, nil); err != nil {
+			return err
+		}
+		if _, err := os.Stat(one.path); errors.Is(err, fs.ErrNotExist) {
+			if heads, w := a.witness(ctx, one); len(heads) > 0 {
+				tampered = true
+				a.err.line(red, fmt.Sprintf("%s: TAMPERED WITH: it is gone, and the witness of %s has %s of it", one.path, w.Host, count(len(heads), "head")))
+			}
+			absent = errors.Join(absent, err)
+			continue
+		}
+		found = true
+		err := a.verifyLedger(ctx, one)
+		if code, ok := errors.AsType[*codeError](err); ok && code.code == exitTampered {
+			tampered = true
+		} else if err != nil {
+			return err
+		}
+	}
+	switch {
+	case tampered:
+		return quiet(exitTampered)
+	case !found:
+		return ledgerError(absent)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,13 +25,14 @@ type recordFilter struct {
 }
 
 func (a *app) ledgerShowCommand() *cobra.Command {
-	var o recordFilter
+	o := recordFilter{ledgerPlace: ledgerPlace{name: "recovery"}}
 	c := &cobra.Command{
 		Use: "show [PATH]", Short: "Show records of a ledger",
 		Long: `Show records of a ledger, oldest first; the latest 50 unless --limit says otherwise. With
 --output json each line is one record, as it is stored.`,
 		Example: `  shivx ledger show --component redis --since 24h
-  shivx ledger show --type recovery --output json | jq .outcome`,
+  shivx ledger show --type recovery --output json | jq .outcome
+  shivx ledger show --ledger resilience --type degradation`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	c.RunE = a.does(func(_ *cobra.Command, args []string) error {
@@ -44,7 +46,7 @@ func (a *app) ledgerShowCommand() *cobra.Command {
 	})
 	a.addVar(c, &o.ledgerPlace)
 	fl := c.Flags()
-	fl.StringVar(&o.component, "component", "", "only those of this component")
+	fl.StringVar(&o.component, "component", "", "only those of this component or module")
 	fl.StringVar(&o.event, "type", "", "only those of this event type, such as fault or recovery")
 	fl.StringVar(&o.since, "since", "", "only those from then on: 24h (ago), 2006-01-02 or 2006-01-02T15:04:05Z")
 	fl.StringVar(&o.until, "until", "", "only those up to then")
@@ -106,7 +108,48 @@ func decodeRecord(r ledger.Record) record {
 	if err := r.Decode(&out.RecoveryRecord); err != nil {
 		out.Message = err.Error()
 	}
+	if out.Component == "" {
+		out.fromAudit()
+	}
 	return out
+}
+
+// fromAudit completes a record of the resilience audit, which names a module and tells the rest
+// in its details.
+func (r *record) fromAudit() {
+	var d struct {
+		Reason  string   `json:"reason"`
+		Summary string   `json:"summary"`
+		Error   string   `json:"error"`
+		Message string   `json:"message"`
+		From    string   `json:"from"`
+		To      string   `json:"to"`
+		Name    string   `json:"name"`
+		Phase   string   `json:"phase"`
+		Level   string   `json:"level"`
+		Score   *float64 `json:"score"`
+	}
+	var m struct {
+		Module string `json:"module"`
+	}
+	if r.Decode(&m) != nil || r.Decode(&shivx.ResilienceRecord{Details: &d}) != nil || m.Module == "" {
+		return
+	}
+	r.Component = m.Module
+	r.Message = cmp.Or(d.Reason, d.Error, d.Summary, d.Message)
+	switch r.EventType {
+	case shivx.EventHealthCheck:
+		r.Strategy = d.Level
+		if d.Score != nil {
+			r.Message = fmt.Sprintf("score %.0f", *d.Score)
+		}
+	case shivx.EventShed, shivx.EventUnshed:
+		r.Strategy, r.Outcome = d.Name, shivx.Outcome(d.Phase)
+	default:
+		if d.From != d.To {
+			r.Strategy = d.From + " → " + d.To
+		}
+	}
 }
 
 func (a *app) showLedger(o recordFilter) error {
@@ -134,7 +177,7 @@ func (a *app) showLedger(o recordFilter) error {
 }
 
 func (a *app) ledgerTailCommand() *cobra.Command {
-	var o ledgerPlace
+	o := ledgerPlace{name: "recovery"}
 	var follow bool
 	var n int
 	c := &cobra.Command{

@@ -28,6 +28,7 @@ type app struct {
 	address   string
 	namespace string
 	config    string
+	agentAt   string
 	noColor   bool
 	wide      bool
 
@@ -65,7 +66,9 @@ func (a *app) root() *cobra.Command {
 		Long: `shivx heals components, shows what was done, and checks configurations, ledgers and plugins.
 
 Where Temporal is comes from --address, else from the environment or Temporal's profile file
-(TEMPORAL_ADDRESS, TEMPORAL_PROFILE, …), else it is 127.0.0.1:7233.
+(TEMPORAL_ADDRESS, TEMPORAL_PROFILE, …), else it is 127.0.0.1:7233. What only the agent of a host
+knows is asked of the agent: the one of the configuration, else at 127.0.0.1:9470. Its token is read
+from its folder, or is $SHIVX_TOKEN.
 
 ` + exitCodes,
 		Args:                       noSuchCommand,
@@ -81,13 +84,14 @@ Where Temporal is comes from --address, else from the environment or Temporal's 
 	f.StringVar(&a.address, "address", "", "HOST:PORT of Temporal")
 	f.StringVar(&a.namespace, "namespace", "", "namespace in Temporal")
 	f.StringVar(&a.config, "config", "", "configuration file of the agent; else $SHIVX_CONFIG or ./shivx.yaml")
+	f.StringVar(&a.agentAt, "agent", "", "HOST:PORT of the agent; else $SHIVX_AGENT, or as in its configuration")
 	f.BoolVar(&a.noColor, "no-color", false, "print without colours; so does $NO_COLOR")
 	f.BoolVar(&a.wide, "wide", false, "do not cut long cells to the terminal's width")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddGroup(&cobra.Group{ID: "heal", Title: "Healing:"}, &cobra.Group{ID: "check", Title: "Checking and setting up:"})
 	for _, c := range []*cobra.Command{
 		a.healCommand(), a.statusCommand(), a.runsCommand(), a.approveCommand(), a.pauseCommand(),
-		a.resumeCommand(), a.abortCommand(), a.componentCommand(), a.schedulesCommand(),
+		a.resumeCommand(), a.abortCommand(), a.componentCommand(), a.levelCommand(), a.schedulesCommand(), a.metricsCommand(),
 	} {
 		c.GroupID = "heal"
 		root.AddCommand(c)

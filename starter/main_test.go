@@ -54,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"replace":  replace,
 			"append":   appendTo,
 			"code":     code,
+			"agent":    serveAgent,
 		},
 	})
 }

@@ -19,6 +19,7 @@ import (
 	sdklog "go.temporal.io/sdk/log"
 
 	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/telemetry"
 	"github.com/shivx/shivx/internal/testenv"
 	"github.com/shivx/shivx/worker/agent"
 )
@@ -173,7 +174,7 @@ func (w *world) startAgent() error {
 	if err != nil {
 		return err
 	}
-	a, err := agent.New(cfg, w.client, client.DefaultNamespace, quietLog)
+	a, err := agent.New(cfg, w.client, agent.Options{Namespace: client.DefaultNamespace, Logger: quietLog, Telemetry: telemetry.New()})
 	if err != nil {
 		return err
 	}

@@ -21,9 +21,10 @@ type componentView struct {
 }
 
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "status [NAME[@HOST]]", Short: "Show the components and how they are",
-		Long: `Show every component with its state:
+	var terms bool
+	c := &cobra.Command{
+		Use: "status [NAME[@HOST]]", Short: "Show the hosts and components and how they are",
+		Long: `Show every host with its level, and every component with its state:
 
   free         nothing is under way
   held         a run holds it
@@ -31,27 +32,54 @@ func (a *app) statusCommand() *cobra.Command {
   isolated     the last run left it out of traffic
   escalated    people were told, and it is not in service again yet
   cooldown     automation keeps away for a short time after a heal
-  unknown      no agent answers`,
+  unknown      no agent answers
+
+With --explain, say how the level of this host comes about, term by term. Its agent answers that;
+Temporal is not needed. With --output json the components alone are listed; hosts: shivx level.`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeComponent,
-		RunE: a.onFleet(func(ctx context.Context, f *fleet, args []string) error {
-			if len(args) == 1 {
-				return a.show(ctx, f, args[0])
-			}
-			views, err := f.views(ctx)
-			if err != nil {
-				return err
-			}
-			if a.json() {
-				return a.document(views)
-			}
-			if len(views) == 0 {
-				a.err.line(normal, "no component is known yet: is an agent up and connected to this Temporal?")
-				return nil
-			}
-			a.out.table(statusTable(views))
-			return nil
-		}),
 	}
+	fleetwide := a.onFleet(func(ctx context.Context, f *fleet, args []string) error {
+		if len(args) == 1 {
+			return a.show(ctx, f, args[0])
+		}
+		return a.overview(ctx, f)
+	})
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case !terms:
+			return fleetwide(cmd, args)
+		case len(args) > 0:
+			return usagef("--explain is about the whole host and takes no NAME")
+		}
+		return a.does(func(cmd *cobra.Command, _ []string) error { return a.explainHost(cmd.Context()) })(cmd, args)
+	}
+	c.Flags().BoolVar(&terms, "explain", false, "say how the level of this host comes about; asks its agent")
+	return c
+}
+
+// overview prints the hosts and the components.
+func (a *app) overview(ctx context.Context, f *fleet) error {
+	views, err := f.views(ctx)
+	if err != nil {
+		return err
+	}
+	if a.json() {
+		return a.document(views)
+	}
+	hosts, err := f.hostViews(ctx)
+	if err != nil {
+		return err
+	}
+	if len(hosts) > 0 {
+		a.out.table(hostTable(hosts))
+		a.out.line(normal, "")
+	}
+	if len(views) == 0 {
+		a.err.line(normal, "no component is known yet: is an agent up and connected to this Temporal?")
+		return nil
+	}
+	a.out.table(statusTable(views))
+	return nil
 }
 
 // views asks all entities, a few at a time.

@@ -31,12 +31,12 @@ func (c *component) run(ctx workflow.Context) error {
 		c.adopt(ctx)
 	}
 	for {
+		seen := c.changes // what arrives while something below blocks must not wait for the next timer
 		c.startDue(ctx)
 		c.show(ctx)
 		if c.mayContinueAsNew(ctx) {
 			return workflow.NewContinueAsNewError(ctx, shivx.TypeComponent, ComponentInput{Target: c.Target, State: c.ComponentState})
 		}
-		seen := c.changes
 		due, ok := c.nextDue(ctx)
 		changed := func() bool { return c.changes != seen || c.cutPossible(ctx) }
 		var err error
@@ -62,7 +62,7 @@ func (c *component) startDue(ctx workflow.Context) {
 	if len(c.Pending) > 0 && c.Holder == nil && !c.inMaintenance(now) {
 		c.startPending(ctx, now)
 	}
-	if c.Isolated && c.Holder == nil && !c.inMaintenance(now) && !now.Before(c.probeAt) {
+	if (c.Isolated || c.Verify) && c.Holder == nil && !c.inMaintenance(now) && !now.Before(c.probeAt) {
 		c.probe(ctx)
 	}
 	if every := c.Policy.CheckpointEvery.Std(); every > 0 && c.Holder == nil && c.stopCheckpoint == nil && !now.Before(c.NextCheckpoint) {
@@ -114,16 +114,24 @@ func (c *component) adopt(ctx workflow.Context) {
 	c.lookAt = workflow.Now(ctx).Add(lookSoon)
 }
 
-// probe looks whether a component that a run left out of traffic is well again, as it may be
-// after a repair by hand or a restart of its host; then it is verified and put back.
+// probe looks whether a component that a run left out of traffic, or gave up on, is well again,
+// as it may be after a repair by hand or a restart of its host; then it is verified and put back.
 func (c *component) probe(ctx workflow.Context) {
 	c.probeAt = workflow.Now(ctx).Add(probeEvery)
-	seen, err := activities.Inspect.Execute(
-		quickRead(ctx, shivx.HostQueue(c.Host), "is it well again? it is out of traffic"), activities.InspectInput{Target: c.Target})
-	if err != nil || !seen.Healthy || c.Holder != nil || !c.Isolated {
+	ask, why := "is it well again? it is out of traffic", "its checks pass again while it is out of traffic"
+	if !c.Isolated {
+		ask, why = "is it well again? a run gave up on it", "its checks pass again after a run gave up on it"
+	}
+	seen, err := activities.Inspect.Execute(quickRead(ctx, shivx.HostQueue(c.Host), ask), activities.InspectInput{Target: c.Target})
+	if isType(err, activities.ErrUnknownComponent) && c.Verify {
+		c.Verify, c.Escalated = false, false // nothing is left to verify
+		c.changes++
 		return
 	}
-	in := SelfHealInput{Target: c.Target, VerifyOnly: true, Isolated: true, Reason: "its checks pass again while it is out of traffic"}
+	if err != nil || !seen.Healthy || c.Holder != nil || !c.Isolated && !c.Verify {
+		return
+	}
+	in := SelfHealInput{Target: c.Target, VerifyOnly: true, Isolated: c.Isolated, Reason: why}
 	if _, err := c.startHeal(ctx, in); err != nil {
 		workflow.GetLogger(ctx).Warn("the verification did not start", "error", err)
 	}
@@ -141,7 +149,7 @@ func (c *component) nextDue(ctx workflow.Context) (time.Time, bool) {
 	if c.Holder != nil && c.children == 0 {
 		earlier(c.lookAt, "look whether the run under way still lives")
 	}
-	if c.Isolated && c.Holder == nil {
+	if (c.Isolated || c.Verify) && c.Holder == nil {
 		earlier(c.probeAt, "look whether it is well again")
 	}
 	if len(c.Pending) > 0 && c.Holder == nil {

@@ -135,6 +135,9 @@ func (c *component) onResolved(ctx workflow.Context, f shivx.Finding) {
 		return
 	}
 	c.probeAt = workflow.Now(ctx) // it may be well again while it is out of traffic
+	if c.Escalated && !c.Isolated && len(c.Pending) == 0 {
+		c.Verify = verifiesWhatWasGivenUp(ctx)
+	}
 }
 
 func (c *component) onReleased(ctx workflow.Context, r Released) {
@@ -163,6 +166,8 @@ func (c *component) ended(ctx workflow.Context, r Released) {
 	c.changes++
 	h := c.Holder
 	c.Holder = nil
+	c.Verify = false
+	over := h.Finding != nil && len(h.Open) == 0 && len(h.Later) == 0
 	signals := h.Open
 	if h.Finding != nil && !slices.Contains(signals, signalOf(*h.Finding)) {
 		signals = append(signals, signalOf(*h.Finding))
@@ -170,6 +175,9 @@ func (c *component) ended(ctx workflow.Context, r Released) {
 	c.Last = &LastRun{RunRef: r.Holder, Outcome: r.Outcome, Message: r.Message, Ended: now, Recovered: r.Recovered, Signals: signals}
 	c.Isolated, c.probeAt = r.Isolated, now.Add(probeEvery)
 	c.Escalated = r.Outcome == shivx.OutcomeFailed || r.Outcome == shivx.OutcomeUnreachable
+	if c.Escalated && over && !c.Isolated { // it resolved when the run was giving up
+		c.Verify, c.probeAt = verifiesWhatWasGivenUp(ctx), now
+	}
 	if r.Outcome.InService() {
 		for _, f := range h.Later { // what broke again after it had been recovered
 			if !c.stale(f) {

@@ -64,6 +64,9 @@ type ComponentState struct {
 	Isolated bool `json:"isolated"`
 	// Escalated is true from the time a run gave up until the component is in service again.
 	Escalated bool `json:"escalated"`
+	// Verify is true while a component in traffic that a run gave up on is to be verified, as its
+	// fault has resolved.
+	Verify bool `json:"verify,omitempty"`
 	// OverBudget is true from the time people were told that the budget is used up until the
 	// next heal starts.
 	OverBudget     bool      `json:"over_budget,omitempty"`

@@ -18,6 +18,8 @@ func Register(r worker.WorkflowRegistry) {
 		shivx.TypeSelfHeal:      SelfHeal,
 		shivx.TypeComponent:     Component,
 		shivx.TypeLedgerWitness: LedgerWitness,
+
+		shivx.TypeDegradationResponse: DegradationResponse,
 	} {
 		r.RegisterWorkflowWithOptions(w, workflow.RegisterOptions{Name: name})
 	}

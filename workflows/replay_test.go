@@ -43,6 +43,8 @@ var histories = map[string][]string{
 	"verify-only":    {"Acquire", `"outcome":"already-healthy"`},
 	"component":      {"configure", "fault", "resolved", "heal", "set-maintenance", "checkpoint", "acquire", "released", "TIMER_FIRED", "Escalate"},
 	"ledger-witness": {"UPDATE_COMPLETED", "operational_ledger"},
+
+	"degradation-response": {"health", "override", "ApplyLevel", "exit status 1", "TIMER_FIRED", "Escalate", "SetOverride", "NoOverride"},
 }
 
 func historyFile(name string) string { return filepath.Join("testdata", "histories", name+".json") }

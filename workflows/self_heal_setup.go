@@ -149,7 +149,10 @@ func (h *selfHeal) inspect(ctx workflow.Context) ending {
 // checks mean that nothing is left to heal. What an operator or an alert asks for is done.
 func (h *selfHeal) foundByChecks() bool {
 	f := h.in.Finding
-	return f != nil && (f.Source == shivx.SourceHealthCheck || f.Source == shivx.SourceProcessExit)
+	if f == nil {
+		return false
+	}
+	return f.Source == shivx.SourceHealthCheck || f.Source == shivx.SourceProcessExit || f.Source == shivx.SourceHeartbeat
 }
 
 // awaitDependencies waits, within the configured time, for unhealthy dependencies: healing a

@@ -1,5 +1,12 @@
 package workflows
 
+import "go.temporal.io/sdk/workflow"
+
 // Every change of a workflow that alters the commands of histories already recorded sits
 // behind a function in this file that calls workflow.GetVersion, named after what changed.
-// There is none yet: the histories in testdata/histories are of the first version.
+
+// verifiesWhatWasGivenUp: an entity verifies a component that a run gave up on and left in traffic
+// once its fault has resolved. Before, it was called given up on until its next fault.
+func verifiesWhatWasGivenUp(ctx workflow.Context) bool {
+	return workflow.GetVersion(ctx, "verify-what-was-given-up", workflow.DefaultVersion, 1) >= 1
+}

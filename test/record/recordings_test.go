@@ -32,6 +32,7 @@ func recordings() []recording {
 		{name: "component", ladder: helps, play: lively,
 			more: "    limits: {heals: 4, window: 1h, cooldown: 1s, max_cooldown: 1s}\n"},
 		{name: "ledger-witness", play: witness},
+		{name: "degradation-response", play: degrading},
 	}
 }
 
