@@ -20,6 +20,7 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/telemetry"
 	"github.com/shivx/shivx/worker/agent"
 )
 
@@ -38,6 +39,7 @@ func run() int {
 	flag.Parse()
 	log := agent.NewLogger(os.Stderr)
 	slog.SetDefault(log)
+	supervisor := agent.NewSupervisor(log)
 
 	cfg, err := agent.Load(*path, os.Stderr)
 	if err != nil {
@@ -46,14 +48,14 @@ func run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := serve(ctx, cfg, log); err != nil {
+	if err := serve(ctx, cfg, supervisor, log); err != nil {
 		log.Error("the agent stopped", "error", err, "hint", shivx.HintOf(err))
 		return exitFailure
 	}
 	return 0
 }
 
-func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+func serve(ctx context.Context, cfg *config.Config, supervisor *agent.Supervisor, log *slog.Logger) error {
 	options, err := envconfig.LoadDefaultClientOptions()
 	if err != nil {
 		return fmt.Errorf("read Temporal's client configuration: %w", err)
@@ -61,13 +63,15 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if options.Namespace == "" {
 		options.Namespace = client.DefaultNamespace
 	}
+	figures := telemetry.New()
+	options.MetricsHandler = figures.SDK()
 	options.Logger = sdklog.NewStructuredLogger(agent.Quiet(log))
 	c, err := client.NewLazyClient(agent.Reconnecting(options))
 	if err != nil {
 		return fmt.Errorf("make the Temporal client: %w", err)
 	}
 	defer c.Close()
-	a, err := agent.New(cfg, c, options.Namespace, log) //nolint:contextcheck // the ledger outlives ctx to sign its last head
+	a, err := agent.New(cfg, c, agent.Options{Namespace: options.Namespace, Logger: log, Telemetry: figures, Supervisor: supervisor}) //nolint:contextcheck // the ledger outlives ctx to sign its last head
 	if err != nil {
 		return err
 	}

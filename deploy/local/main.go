@@ -23,6 +23,7 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/telemetry"
 	"github.com/shivx/shivx/worker/agent"
 )
 
@@ -75,7 +76,8 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 	}
 	defer unlock()
 
-	s, c, err := startServer(ctx, o, log)
+	figures := telemetry.New()
+	s, c, err := startServer(ctx, o, figures, log)
 	if err != nil {
 		return err
 	}
@@ -102,11 +104,11 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 		<-ctx.Done()
 		return nil
 	}
-	return runAgent(ctx, o, cfg, c, log)
+	return runAgent(ctx, o, cfg, c, figures, log)
 }
 
 // startServer starts the Temporal server and returns when it answers.
-func startServer(ctx context.Context, o options, log *slog.Logger) (*server, client.Client, error) {
+func startServer(ctx context.Context, o options, figures *telemetry.Telemetry, log *slog.Logger) (*server, client.Client, error) {
 	s, err := newServer(o.dir, o.port, log)
 	if err != nil {
 		return nil, nil, err
@@ -114,7 +116,7 @@ func startServer(ctx context.Context, o options, log *slog.Logger) (*server, cli
 	if err := s.start(); err != nil {
 		return nil, nil, err
 	}
-	c, err := client.NewLazyClient(client.Options{HostPort: s.address, Logger: sdklog.NewStructuredLogger(agent.Quiet(log))})
+	c, err := client.NewLazyClient(client.Options{HostPort: s.address, MetricsHandler: figures.SDK(), Logger: sdklog.NewStructuredLogger(agent.Quiet(log))})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("make the Temporal client: %w", err), s.stop())
 	}
@@ -128,8 +130,8 @@ func startServer(ctx context.Context, o options, log *slog.Logger) (*server, cli
 }
 
 // runAgent runs the agent, and the demo service beside it, until ctx ends.
-func runAgent(ctx context.Context, o options, cfg *config.Config, c client.Client, log *slog.Logger) error {
-	a, err := agent.New(cfg, c, client.DefaultNamespace, log) //nolint:contextcheck // the ledger outlives ctx to sign its last head
+func runAgent(ctx context.Context, o options, cfg *config.Config, c client.Client, figures *telemetry.Telemetry, log *slog.Logger) error {
+	a, err := agent.New(cfg, c, agent.Options{Namespace: client.DefaultNamespace, Logger: log, Telemetry: figures}) //nolint:contextcheck // the ledger outlives ctx to sign its last head
 	if err != nil {
 		return err
 	}
@@ -142,29 +144,31 @@ func runAgent(ctx context.Context, o options, cfg *config.Config, c client.Clien
 		defer d.stop()
 	}
 	group.Go(func() error { return a.Run(ctx) })
-	welcome(o, cfg)
+	welcome(o, cfg, a.LoginLink())
 	return group.Wait()
 }
 
 // welcome tells a new user what to look at and what to try.
-func welcome(o options, cfg *config.Config) {
+func welcome(o options, cfg *config.Config, login string) {
 	pid := filepath.Join(cfg.Paths.Var, "demo", "demo.pid")
 	fmt.Printf(`
   ShivX is up. It keeps the demo service on http://127.0.0.1:9471 alive.
 
     Temporal UI   http://127.0.0.1:%d
-    agent         http://%s   (token in %s)
+    status page   %s
+                  (this link signs you in once; bin/shivx login makes another)
 
   In another terminal:
 
     kill -9 $(cat %s)    kill the demo service
     bin/shivx runs                       see the run that healed it
     bin/shivx heal demo --plan           see what a heal would do
+    bin/shivx status --explain           see how the host is, and why
     bin/shivx ledger verify              prove what was done
 
   Ctrl-C stops everything; what is under way goes on at the next start.
 
-`, o.uiPort, cfg.API.Listen, relative(filepath.Join(cfg.Paths.Var, "api.token")), relative(pid))
+`, o.uiPort, login, relative(pid))
 }
 
 func relative(path string) string {

@@ -2,8 +2,8 @@
 // the plugins and the Temporal workers from the configuration and runs them together.
 //
 // Sensing and recording never wait for Temporal. What was found while Temporal was away is in
-// the ledger, which is also the outbox: the dispatcher (dispatch.go) reads it from a saved
-// position and tells the component's entity, once Temporal answers.
+// the ledger, which is also the outbox: it is read from a saved position (dispatch.go) and the
+// component's entity is told, once Temporal answers.
 package agent
 
 import (
@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -25,6 +24,7 @@ import (
 	"github.com/shivx/shivx/internal/health"
 	"github.com/shivx/shivx/internal/ledger"
 	"github.com/shivx/shivx/internal/notify"
+	"github.com/shivx/shivx/internal/telemetry"
 	"github.com/shivx/shivx/plugins/builtin"
 	"github.com/shivx/shivx/plugins/host"
 )
@@ -37,23 +37,42 @@ type Agent struct {
 	cfg    *config.Config
 	client client.Client
 	// namespace of Temporal in which the runbooks live.
-	namespace string
-	log       *slog.Logger
-	ledger    *ledger.Ledger
-	monitor   *health.Monitor
-	plugins   *host.Set
-	steps     *recovery.Activities
-	api       *api.Server
-	heads     chan ledger.Head
-	// told is where the dispatcher is in the ledger.
-	told position
+	namespace  string
+	log        *slog.Logger
+	telemetry  *telemetry.Telemetry
+	supervisor *Supervisor
+	ledger     *ledger.Ledger
+	monitor    *health.Monitor
+	plugins    *host.Set
+	steps      *recovery.Activities
+	api        *api.Server
+	// heads has the newest signed head of each ledger, for the witness.
+	heads []chan ledger.Head
+	// findings tells what the operational ledger holds.
+	findings *Outbox
+	vital
 	// worked is true once this process has taken work from Temporal.
 	worked bool
 }
 
+// Options of New.
+type Options struct {
+	// Namespace of Temporal in which the runbooks live.
+	Namespace string
+	Logger    *slog.Logger
+	// Telemetry is shown on /metrics; it may count for the client, too.
+	Telemetry *telemetry.Telemetry
+	// Supervisor is told how the agent is; nil: nobody is.
+	Supervisor *Supervisor
+}
+
 // New builds an agent; nothing runs yet. c may be a lazy client: the server need not answer.
-func New(cfg *config.Config, c client.Client, namespace string, log *slog.Logger) (*Agent, error) {
-	a := &Agent{cfg: cfg, client: c, namespace: namespace, log: log, heads: make(chan ledger.Head, 1)}
+func New(cfg *config.Config, c client.Client, o Options) (*Agent, error) {
+	a := &Agent{cfg: cfg, client: c, namespace: o.Namespace, log: o.Logger, telemetry: o.Telemetry, supervisor: o.Supervisor}
+	a.registered = make(chan struct{}, 1)
+	if a.supervisor == nil {
+		a.supervisor = &Supervisor{}
+	}
 	if err := a.open(); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
@@ -62,16 +81,10 @@ func New(cfg *config.Config, c client.Client, namespace string, log *slog.Logger
 
 // open makes the folders and opens what the agent owns on disk.
 func (a *Agent) open() error {
-	path := filepath.Join(a.cfg.Paths.Var, OperationalLedger)
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		return fmt.Errorf("make the ledger's folder: %w", err)
-	}
 	var err error
-	a.ledger, err = ledger.Open(path, ledger.Options{Logger: a.log, OnHead: a.onHead})
-	if err != nil {
-		return fmt.Errorf("open the operational ledger: %w", err)
+	if a.ledger, err = a.openLedger(OperationalLedger); err != nil {
+		return err
 	}
-	a.told = a.openPosition()
 	checkpoints, err := checkpoint.Open(filepath.Join(a.cfg.Paths.Var, "checkpoints"))
 	if err != nil {
 		return fmt.Errorf("open the checkpoints: %w", err)
@@ -85,11 +98,31 @@ func (a *Agent) open() error {
 		Config: a.cfg, Checks: a.monitor, Plugins: a.plugins, Checkpoints: checkpoints,
 		Ledger: a.ledger, Notifier: notify.New(a.cfg.Notify, a.log), Logger: a.log,
 	}
-	a.api, err = api.New(a.cfg, a.monitor, a.alert, a.log)
+	if err := a.openVital(); err != nil {
+		return err
+	}
+	a.steps.Components = a.registry
+	a.findings = a.NewFindings(a.restarted)
+	a.api, err = api.New(a.cfg, api.Options{
+		Monitor: a.monitor, Report: a.alert, Resilience: a.core, Modules: a.modules, Ready: a.ready, Logger: a.log,
+		Metrics: a.telemetry.Handler(), History: a.historyRoutes(),
+	})
 	if err != nil {
 		return fmt.Errorf("build the HTTP API: %w", err)
 	}
 	return nil
+}
+
+// openLedger opens a ledger below the configured var folder; its heads go to the witness.
+func (a *Agent) openLedger(name string) (*ledger.Ledger, error) {
+	heads := make(chan ledger.Head, 1)
+	l, err := ledger.Open(filepath.Join(a.cfg.Paths.Var, name), ledger.Options{
+		Logger: a.log, OnHead: func(h ledger.Head) { keepLatest(heads, h) }})
+	if err != nil {
+		return nil, fmt.Errorf("open the ledger %s: %w", name, err)
+	}
+	a.heads = append(a.heads, heads)
+	return l, nil
 }
 
 func specs(cfg *config.Config) []host.Spec {
@@ -106,8 +139,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.log.Info("the agent is up", "host", a.cfg.Host, "components", len(a.cfg.Components), "api", a.api.Address())
 	group, sensing := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.monitor.Run(sensing) })
+	group.Go(func() error { return a.core.Run(sensing) })
 	group.Go(func() error { return a.api.Run(sensing) })
 	group.Go(func() error { a.temporal(sensing); return nil })
+	group.Go(func() error { a.supervise(sensing); return nil })
 	err := group.Wait()
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = nil
@@ -115,13 +150,16 @@ func (a *Agent) Run(ctx context.Context) error {
 	return errors.Join(err, a.close()) //nolint:contextcheck // closing must not be cut short by the end of ctx
 }
 
+// LoginLink returns an address that signs one browser in, once and soon; "" when there is no HTTP interface.
+func (a *Agent) LoginLink() string { return a.api.LoginLink() }
+
 func (a *Agent) close() error {
-	var err error
 	if a.plugins != nil {
 		a.plugins.Close()
 	}
+	err := a.vital.close()
 	if a.ledger != nil {
-		err = a.ledger.Close()
+		err = errors.Join(err, a.ledger.Close())
 	}
 	return err
 }

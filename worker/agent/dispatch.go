@@ -3,8 +3,14 @@ package agent
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
+	"path/filepath"
 	"time"
+
+	"go.temporal.io/sdk/client"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities/component"
@@ -12,64 +18,161 @@ import (
 	"github.com/shivx/shivx/internal/ledger"
 )
 
-// How long the dispatcher waits before it tries a finding again.
+// How long an outbox waits before it tells a record again.
 const (
 	firstRetry = 200 * time.Millisecond
 	lastRetry  = 3 * time.Second
 )
 
-// dispatch tells Temporal of every finding in the ledger, in order, from where it stopped last.
-// A finding may be told twice after a crash; the entity counts it once.
-func (a *Agent) dispatch(ctx context.Context) {
+// saveEvery is after how many records that concern nobody the position is saved all the same, so
+// that a restart of the agent does not read them again.
+const saveEvery = 1000
+
+// Outbox tells Temporal what stands in a ledger, in order, each record at least once: one may be
+// told twice after a crash, and whoever is told counts it once. A record that cannot be told
+// holds up those behind it.
+type Outbox struct {
+	// what is told, for logs, e.g. "finding".
+	what   string
+	ledger *ledger.Ledger
+	log    *slog.Logger
+	// path of the saved position.
+	path string
+	// retold is how old records may be that are told again when the position was lost; 0: any.
+	retold time.Duration
+	// events are the types of the records to tell.
+	events []string
+	// tell tells one record and says whether it did: some need not be told. since is set after
+	// the position was lost: what was observed before it is passed over.
+	tell func(ctx context.Context, r ledger.Record, since time.Time) (told bool, err error)
+
+	told  position
+	saved uint64
+}
+
+// NewFindings returns the outbox of the operational ledger: findings go to the entities of their
+// components, and what is known of a run that has recovered something goes to restarted, which
+// must take a record it has seen before, by its EventID, for done.
+func (a *Agent) NewFindings(restarted func(context.Context, shivx.RecoveryRecord) error) *Outbox {
+	o := &Outbox{
+		what: "finding", ledger: a.ledger, log: a.log, retold: retoldFindings,
+		path:   filepath.Join(a.cfg.Paths.Var, "recovery", "dispatched"),
+		events: []string{shivx.EventFault, shivx.EventResolved, shivx.EventRecovery},
+	}
+	o.tell = func(ctx context.Context, r ledger.Record, since time.Time) (bool, error) {
+		return a.tellRecord(ctx, r, since, restarted)
+	}
+	o.told = o.openPosition()
+	return o
+}
+
+// NewLevelChanges returns the outbox of the resilience audit: changes of the level and of the
+// override go to the host's DegradationResponse, which is started with options if it does not run.
+func (a *Agent) NewLevelChanges(audit *ledger.Ledger, options func(queue, host string) client.StartWorkflowOptions) *Outbox {
+	o := &Outbox{
+		what: "change of the level", ledger: audit, log: a.log,
+		path:   filepath.Join(a.cfg.Paths.Var, "resilience", "dispatched"),
+		events: []string{shivx.EventDegradation, shivx.EventRecovery, shivx.EventOverride},
+	}
+	o.tell = func(ctx context.Context, r ledger.Record, _ time.Time) (bool, error) {
+		return a.tellChange(ctx, r, options)
+	}
+	o.told = o.openPosition()
+	return o
+}
+
+// Run tells until ctx ends; it begins where it stopped last. It must not run twice at once.
+func (o *Outbox) Run(ctx context.Context) {
 	for retry := firstRetry; ; {
-		from := a.told.next
-		err := a.ledger.Follow(ctx, from, func(r ledger.Record) error {
-			if err := a.dispatchRecord(ctx, r); err != nil {
-				return err
-			}
-			a.told.next = r.Seq + 1
-			return nil
-		})
+		from := o.told.next
+		err := o.ledger.Follow(ctx, from, func(r ledger.Record) error { return o.dispatch(ctx, r) })
 		if ctx.Err() != nil {
 			return
 		}
-		if a.told.next != from {
+		if o.told.next != from {
 			retry = firstRetry
 		}
-		a.log.Warn("a finding waits for Temporal", "error", err, "retry", retry)
+		o.log.Warn("a "+o.what+" waits for Temporal", "error", err, "retry", retry)
 		pause(ctx, retry)
 		retry = min(2*retry, lastRetry)
 	}
 }
 
-// dispatchRecord tells a finding and saves the position behind it; other records are passed over.
-func (a *Agent) dispatchRecord(ctx context.Context, r ledger.Record) error {
-	if !bytes.Contains(r.Raw, []byte(`"event_type":"`+shivx.EventFault+`"`)) &&
-		!bytes.Contains(r.Raw, []byte(`"event_type":"`+shivx.EventResolved+`"`)) {
-		return nil
+// dispatch tells a record that is to be told, and saves the position behind it.
+func (o *Outbox) dispatch(ctx context.Context, r ledger.Record) error {
+	told, err := o.concerns(r)
+	if told {
+		told, err = o.tell(ctx, r, o.told.since)
 	}
-	var rec struct {
-		EventType string        `json:"event_type"`
-		Details   shivx.Finding `json:"details"`
-	}
-	if err := r.Decode(&rec); err != nil {
-		return fmt.Errorf("read record %d: %w", r.Seq, err)
-	}
-	if rec.EventType != shivx.EventFault && rec.EventType != shivx.EventResolved {
-		return nil // the words stand elsewhere in the record
-	}
-	if rec.Details.ObservedAt.Before(a.told.since) {
-		return nil
-	}
-	crashpoint.Reach("dispatch", crashpoint.Before)
-	if err := a.tell(ctx, rec.Details); err != nil {
+	switch {
+	case errors.Is(err, errUnreadable):
+		o.log.Error("a record of the ledger is passed over", "seq", r.Seq, "error", err)
+	case err != nil:
 		return err
 	}
-	crashpoint.Reach("dispatch", crashpoint.After)
-	if err := a.savePosition(r.Seq + 1); err != nil {
-		a.log.Error("the dispatcher's position was not saved; findings may be told twice", "error", err)
+	o.told.next = r.Seq + 1
+	if told || o.told.next >= o.saved+saveEvery {
+		o.savePosition()
 	}
 	return nil
+}
+
+// concerns says whether the record is of a type to tell. Most are not, and are not decoded.
+func (o *Outbox) concerns(r ledger.Record) (bool, error) {
+	for _, event := range o.events {
+		if !bytes.Contains(r.Raw, []byte(`"event_type":"`+event+`"`)) {
+			continue
+		}
+		var rec struct {
+			EventType string `json:"event_type"`
+		}
+		if err := r.Decode(&rec); err != nil {
+			return false, unreadable(err)
+		}
+		if rec.EventType == event { // else the words stand elsewhere in the record
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// errUnreadable: a record is not what its type says. Trying again would not change that, and it
+// must not hold up those behind it.
+var errUnreadable = errors.New("unreadable record")
+
+func unreadable(err error) error { return fmt.Errorf("%w: %w", errUnreadable, err) }
+
+// tellRecord tells a record of the operational ledger.
+func (a *Agent) tellRecord(ctx context.Context, r ledger.Record, since time.Time, restarted func(context.Context, shivx.RecoveryRecord) error) (bool, error) {
+	var details json.RawMessage
+	rec := shivx.RecoveryRecord{Details: &details}
+	if err := r.Decode(&rec); err != nil {
+		return false, unreadable(err)
+	}
+	if rec.EventType == shivx.EventRecovery {
+		// However old it is: that it was told before is known by its key.
+		if rec.Host != a.cfg.Host || rec.Strategy == "" {
+			return false, nil
+		}
+		rec.EventID, rec.Details = r.Key, details
+		if err := restarted(ctx, rec); err != nil {
+			return false, fmt.Errorf("count the recovery of %s: %w", rec.Component, err)
+		}
+		return true, nil
+	}
+	var f shivx.Finding
+	if err := json.Unmarshal(details, &f); err != nil {
+		return false, unreadable(err)
+	}
+	if f.ObservedAt.Before(since) {
+		return false, nil
+	}
+	crashpoint.Reach("dispatch", crashpoint.Before)
+	if err := a.tell(ctx, f); err != nil {
+		return false, err
+	}
+	crashpoint.Reach("dispatch", crashpoint.After)
+	return true, nil
 }
 
 // tell signals the component's entity, and starts it if there is none.
@@ -90,4 +193,26 @@ func (a *Agent) tell(ctx context.Context, f shivx.Finding) error {
 		return fmt.Errorf("signal %s: %w", shivx.ComponentID(f.Target), err)
 	}
 	return nil
+}
+
+// tellChange tells a change of the level, or of the override, to the host's DegradationResponse.
+func (a *Agent) tellChange(ctx context.Context, r ledger.Record, options func(queue, host string) client.StartWorkflowOptions) (bool, error) {
+	var c shivx.LevelChange
+	if err := r.Decode(&shivx.ResilienceRecord{Details: &c}); err != nil {
+		return false, unreadable(err)
+	}
+	if c.Host != a.cfg.Host {
+		a.log.Warn("a change of another host's level is not told", "number", c.Number, "host", c.Host)
+		return false, nil
+	}
+	crashpoint.Reach("dispatch-level", crashpoint.Before)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	_, err := a.client.SignalWithStartWorkflow(ctx, shivx.DegradationID(c.Host), shivx.SignalHealth, c,
+		options(a.cfg.Temporal.TaskQueue, c.Host), shivx.TypeDegradationResponse, map[string]string{"host": c.Host})
+	if err != nil {
+		return false, fmt.Errorf("signal %s: %w", shivx.DegradationID(c.Host), err)
+	}
+	crashpoint.Reach("dispatch-level", crashpoint.After)
+	return true, nil
 }

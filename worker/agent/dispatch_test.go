@@ -16,7 +16,9 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/health"
 	"github.com/shivx/shivx/internal/ledger"
+	"github.com/shivx/shivx/internal/modules"
 )
 
 // entities counts the signals that entities are sent and passes findings on.
@@ -49,7 +51,7 @@ func newLedgerAgent(t *testing.T, dir string) (*Agent, *entities) {
 	cfg := config.Default()
 	cfg.Host, cfg.Paths.Var = "h1", dir
 	c := &entities{told: make(chan string, 100)}
-	a := &Agent{cfg: cfg, client: c, log: slog.New(slog.DiscardHandler), heads: make(chan ledger.Head, 1)}
+	a := &Agent{cfg: cfg, client: c, log: slog.New(slog.DiscardHandler)}
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "recovery"), 0o750))
 	var err error
 	a.ledger, err = ledger.Open(filepath.Join(dir, OperationalLedger), ledger.Options{Logger: a.log})
@@ -63,12 +65,17 @@ func (a *Agent) find(t *testing.T, id string, at time.Time) {
 	require.NoError(t, a.record(t.Context(), shivx.Finding{ID: id, Target: shivx.Target{Component: "svc", Host: "h1"}, ObservedAt: at}))
 }
 
-// toldUntil runs the dispatcher until the finding was told and returns all that were.
+// openFindings opens the outbox of the ledger.
+func (a *Agent) openFindings() *Outbox {
+	return a.NewFindings(func(context.Context, shivx.RecoveryRecord) error { return nil })
+}
+
+// toldUntil runs the outbox until the finding was told and returns all that were.
 func (a *Agent) toldUntil(t *testing.T, c *entities, last string) (ids []string) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { a.dispatch(ctx); close(done) }()
+	go func() { a.findings.Run(ctx); close(done) }()
 	defer func() { stop(); <-done }()
 	for {
 		select {
@@ -98,20 +105,20 @@ func TestLostPositionTellsTheLastHour(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, c := newLedgerAgent(t, t.TempDir())
-			a.told = a.openPosition()
+			a.findings = a.openFindings()
 			for i := range 3 {
 				a.find(t, fmt.Sprintf("old-%d", i), time.Now().Add(-2*time.Hour))
 			}
 			a.find(t, "recent", time.Now().Add(-30*time.Minute))
-			require.NoError(t, spoil(a.positionPath()))
-			a.told = a.openPosition()
+			require.NoError(t, spoil(a.findings.path))
+			a.findings = a.openFindings()
 			a.find(t, "new", time.Now())
 			require.Equal(t, []string{"recent", "new"}, a.toldUntil(t, c, "new"))
-			aside, err := filepath.Glob(a.positionPath() + ".damaged-*")
+			aside, err := filepath.Glob(a.findings.path + ".damaged-*")
 			require.NoError(t, err)
 			require.Equal(t, name != "missing", len(aside) == 1, "what was damaged is kept: %v", aside)
-			a.told = a.openPosition()
-			require.Zero(t, a.told.since, "the position is saved again")
+			a.findings = a.openFindings()
+			require.Zero(t, a.findings.told.since, "the position is saved again")
 			a.find(t, "newest", time.Now())
 			require.Equal(t, []string{"newest"}, a.toldUntil(t, c, "newest"))
 		})
@@ -121,10 +128,10 @@ func TestLostPositionTellsTheLastHour(t *testing.T) {
 // TestOldFindingsWaitForTemporal: an agent that has never reached Temporal keeps all it found.
 func TestOldFindingsWaitForTemporal(t *testing.T) {
 	a, c := newLedgerAgent(t, t.TempDir())
-	a.openPosition()
+	a.openFindings()
 	a.find(t, "old", time.Now().Add(-2*time.Hour))
 	a.find(t, "new", time.Now())
-	a.told = a.openPosition() // the agent was restarted
+	a.findings = a.openFindings() // the agent was restarted
 	require.Equal(t, []string{"old", "new"}, a.toldUntil(t, c, "new"))
 }
 
@@ -146,6 +153,11 @@ func TestPoliciesAreToldEveryHour(t *testing.T) {
 		c := &entities{}
 		a := &Agent{cfg: config.Default(), client: c, log: slog.New(slog.DiscardHandler)}
 		a.cfg.Host, a.cfg.Components = "h1", []config.Component{{Name: "one"}, {Name: "two"}}
+		a.cfg.Paths.Var, a.registered = t.TempDir(), make(chan struct{}, 1)
+		monitor, err := health.NewMonitor("h1", nil, health.Options{Logger: a.log})
+		require.NoError(t, err)
+		told := func(context.Context, string, string, any) { a.registered <- struct{}{} }
+		a.registry = modules.Open(t.Context(), a.cfg, monitor, told, a.log)
 		ctx, stop := context.WithCancel(t.Context())
 		go a.configure(ctx)
 		synctest.Wait()
@@ -153,6 +165,9 @@ func TestPoliciesAreToldEveryHour(t *testing.T) {
 		time.Sleep(configureEvery)
 		synctest.Wait()
 		require.Equal(t, 4, c.count())
+		require.NoError(t, a.registry.Register(ctx, "three", true, time.Minute))
+		synctest.Wait()
+		require.Equal(t, 5, c.count(), "one that registers is told at once, the others are not told again")
 		stop()
 	})
 }

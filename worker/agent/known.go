@@ -22,7 +22,13 @@ func Known() config.Known {
 		if c, ok := p.(sdk.OptionsChecker); ok {
 			check = c.CheckOptions
 		}
-		known.Plugins[name] = config.PluginInfo{CheckOptions: check}
+		info := config.PluginInfo{CheckOptions: check}
+		for _, step := range []sdk.Step{sdk.StepIsolate, sdk.StepRecover} {
+			if !sdk.Describe(p).Can(step) {
+				info.Cannot = append(info.Cannot, string(step))
+			}
+		}
+		known.Plugins[name] = info
 	}
 	return known
 }

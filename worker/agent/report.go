@@ -7,7 +7,7 @@ import (
 	"github.com/shivx/shivx/internal/ledger"
 )
 
-// report records what a sensor found and wakes the dispatcher.
+// report records what a sensor found, which wakes the outbox.
 func (a *Agent) report(ctx context.Context, f shivx.Finding) {
 	if err := a.record(ctx, f); err != nil {
 		// Availability first: a fault that cannot be recorded, say because the disk is full, is
@@ -34,16 +34,16 @@ func (a *Agent) record(ctx context.Context, f shivx.Finding) error {
 	return err
 }
 
-// onHead hands the latest signed head to the witness; an older one that still waits is dropped.
-func (a *Agent) onHead(h ledger.Head) {
+// keepLatest hands a signed head to the witness; an older one that still waits is dropped.
+func keepLatest(heads chan ledger.Head, h ledger.Head) {
 	for {
 		select {
-		case a.heads <- h:
+		case heads <- h:
 			return
 		default:
 		}
 		select {
-		case <-a.heads:
+		case <-heads:
 		default:
 		}
 	}

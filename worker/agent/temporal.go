@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
 	"github.com/shivx/shivx/activities/component"
+	"github.com/shivx/shivx/activities/degradation"
 	"github.com/shivx/shivx/activities/recovery"
 	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/workflows"
@@ -69,9 +71,15 @@ func (a *Agent) work(ctx context.Context) error {
 	defer stop()
 	a.log.Info("connected to Temporal", "queue", a.cfg.Temporal.TaskQueue)
 	var all sync.WaitGroup
-	all.Go(func() { a.dispatch(ctx) })
+	a.connected.Store(true)
+	defer a.connected.Store(false)
+	all.Go(func() { a.findings.Run(ctx) })
+	all.Go(func() { a.changes.Run(ctx) })
 	all.Go(func() { a.configure(ctx) })
-	all.Go(func() { a.witness(ctx) })
+	all.Go(func() { a.startResponse(ctx) })
+	for _, heads := range a.heads {
+		all.Go(func() { a.witness(ctx, heads) })
+	}
 	all.Wait()
 	return context.Cause(ctx)
 }
@@ -84,7 +92,7 @@ func (a *Agent) startWorkers(lost func(error)) (stop func(), err error) {
 		OnFatalError: lost,
 	})
 	workflows.Register(runbooks)
-	(&component.Activities{Client: a.client, Config: a.cfg}).Register(runbooks)
+	(&component.Activities{Client: a.client, Config: a.cfg, Components: a.registry}).Register(runbooks)
 	// Any agent can tell people of a host that is gone.
 	activities.Escalate.Register(runbooks, a.steps.Escalate)
 	host := sdkworker.New(a.client, shivx.HostQueue(a.cfg.Host), sdkworker.Options{
@@ -94,6 +102,7 @@ func (a *Agent) startWorkers(lost func(error)) (stop func(), err error) {
 		OnFatalError:                       lost,
 	})
 	a.steps.Register(host)
+	(&degradation.Activities{Core: a.core}).Register(host)
 	workers := []sdkworker.Worker{host, runbooks}
 	for _, w := range workers {
 		if err := w.Start(); err != nil {
@@ -122,14 +131,52 @@ func (a *Agent) stopWorkers(workers []sdkworker.Worker) {
 }
 
 // configure gives every component's entity its policy, and starts those that do not run; again
-// and again, since an entity can be terminated.
+// and again, since an entity can be terminated. One that registers itself is told at once.
 func (a *Agent) configure(ctx context.Context) {
-	for ctx.Err() == nil {
-		for _, c := range a.cfg.Components {
-			a.configureComponent(ctx, c)
+	again := time.NewTicker(configureEvery)
+	defer again.Stop()
+	for told := map[string]shivx.Policy{}; ctx.Err() == nil; {
+		for _, c := range a.components() {
+			policy := recovery.PolicyOf(c)
+			if before, ok := told[c.Name]; !ok || before != policy {
+				a.configureComponent(ctx, c)
+				told[c.Name] = policy
+			}
 		}
-		pause(ctx, configureEvery)
+		select {
+		case <-ctx.Done():
+		case <-a.registered:
+		case <-again.C:
+			clear(told)
+		}
 	}
+}
+
+// startResponse starts the host's DegradationResponse if it does not run, so that it is there to be
+// asked also on a host whose level has never changed.
+func (a *Agent) startResponse(ctx context.Context) {
+	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
+		_, err := a.client.ExecuteWorkflow(ctx, degradation.EntityOptions(a.cfg.Temporal.TaskQueue, a.cfg.Host),
+			shivx.TypeDegradationResponse, map[string]string{"host": a.cfg.Host})
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, context.Canceled) {
+			a.log.Warn("the DegradationResponse of this host was not started", "error", err)
+		}
+		pause(ctx, wait)
+	}
+}
+
+// components lists those of the configuration and those that registered themselves.
+func (a *Agent) components() []config.Component {
+	out := slices.Clone(a.cfg.Components)
+	for _, r := range a.registry.Registrations() {
+		if c, ok := a.registry.Component(r.Name); ok {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 func (a *Agent) configureComponent(ctx context.Context, c config.Component) {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/telemetry"
 )
 
 // frontend is as much of a Temporal server as an agent needs to connect.
@@ -114,7 +115,7 @@ func (f *frontend) serve(t *testing.T) *Agent {
 	cfg := config.Default()
 	cfg.Host, cfg.Paths.Var, cfg.API.Listen = "h1", t.TempDir(), "off"
 	cfg.Components = []config.Component{{Name: "svc"}}
-	a, err := New(cfg, c, client.DefaultNamespace, quiet)
+	a, err := New(cfg, c, Options{Namespace: client.DefaultNamespace, Logger: quiet, Telemetry: telemetry.New()})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = a.close() }) // Run may have closed it
 	return a

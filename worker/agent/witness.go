@@ -15,20 +15,20 @@ import (
 	"github.com/shivx/shivx/internal/ledger"
 )
 
-// witness keeps the latest signed head of the ledger outside this host, in Temporal.
-func (a *Agent) witness(ctx context.Context) {
+// witness keeps the latest signed head of a ledger outside this host, in Temporal.
+func (a *Agent) witness(ctx context.Context, heads <-chan ledger.Head) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case h := <-a.heads:
-			a.anchor(ctx, h)
+		case h := <-heads:
+			a.anchor(ctx, h, heads)
 		}
 	}
 }
 
 // anchor tries until the witness has the head, or a later one is there to be kept instead.
-func (a *Agent) anchor(ctx context.Context, h ledger.Head) {
+func (a *Agent) anchor(ctx context.Context, h ledger.Head, later <-chan ledger.Head) {
 	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
 		err := a.keepHead(ctx, outside(a.cfg.Host, h))
 		var app *temporal.ApplicationError
@@ -37,9 +37,9 @@ func (a *Agent) anchor(ctx context.Context, h ledger.Head) {
 			return
 		case errors.As(err, &app):
 			a.log.Error("the witness refuses the ledger's head: the ledger was tampered with or replaced",
-				"reason", app.Message(), "hint", "run: shivx ledger verify")
+				"ledger", h.Ledger, "reason", app.Message(), "hint", "run: shivx ledger verify")
 			return
-		case len(a.heads) > 0:
+		case len(later) > 0:
 			return
 		}
 		a.log.Debug("the ledger's head waits for Temporal", "error", err)
