@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shivx/shivx/internal/config"
-	"github.com/shivx/shivx/worker/agent"
+	"github.com/shivx/shivx/plugins/builtin"
 )
 
 // systemConfig is where the agent of a host looks for its configuration.
@@ -55,7 +55,7 @@ type configReport struct {
 }
 
 func (a *app) checkConfig(path string) error {
-	cfg, err := config.Load(path, agent.Known())
+	cfg, err := config.Load(path, builtin.Known())
 	problems, isProblem := problemsOf(err)
 	if err != nil && !isProblem {
 		return withCode(exitUsage, err)
@@ -130,7 +130,7 @@ func (a *app) configPath() string {
 
 // loadConfig reads a configuration that a command needs.
 func (a *app) loadConfig(path string) (*config.Config, error) {
-	cfg, err := config.Load(path, agent.Known())
+	cfg, err := config.Load(path, builtin.Known())
 	if problems, ok := problemsOf(err); ok {
 		a.printProblems(path, problems)
 		return nil, quiet(exitUsage)
@@ -145,7 +145,7 @@ func (a *app) loadConfig(path string) (*config.Config, error) {
 func (a *app) agentConfig() (*config.Config, error) {
 	path := a.configPath()
 	if path == "" {
-		if _, err := os.Stat(filepath.Join("var", agent.OperationalLedger)); err == nil {
+		if _, err := os.Stat(filepath.Join("var", config.OperationalLedger)); err == nil {
 			return nil, nil
 		}
 		if _, err := os.Stat(systemConfig); errors.Is(err, fs.ErrNotExist) {

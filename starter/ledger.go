@@ -16,8 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/internal/ledger"
-	"github.com/shivx/shivx/worker/agent"
 )
 
 func (a *app) ledgerCommand() *cobra.Command {
@@ -33,7 +33,7 @@ They are in the folder of --var, else in that of the configuration, else in ./va
 }
 
 // ledgerFiles maps the names of the ledgers to their paths in the var folder.
-var ledgerFiles = map[string]string{"recovery": agent.OperationalLedger, "resilience": agent.ResilienceAudit}
+var ledgerFiles = map[string]string{"recovery": config.OperationalLedger, "resilience": config.ResilienceAudit}
 
 // ledgerPlace is where a ledger is and whose it is.
 type ledgerPlace struct {

@@ -97,7 +97,7 @@ from its folder, or is $SHIVX_TOKEN.
 		root.AddCommand(c)
 	}
 	for _, c := range []*cobra.Command{
-		a.configCommand(), a.ledgerCommand(), a.pluginCommand(), a.completionCommand(), a.versionCommand(),
+		a.configCommand(), a.loginCommand(), a.ledgerCommand(), a.pluginCommand(), a.completionCommand(), a.versionCommand(),
 	} {
 		c.GroupID = "check"
 		root.AddCommand(c)

@@ -21,6 +21,7 @@ import (
 	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/internal/telemetry"
 	"github.com/shivx/shivx/internal/testenv"
+	"github.com/shivx/shivx/plugins/builtin"
 	"github.com/shivx/shivx/worker/agent"
 )
 
@@ -165,7 +166,7 @@ func (w *world) startAgent() error {
 			return err
 		}
 	}
-	cfg, err := config.Load(path, agent.Known())
+	cfg, err := config.Load(path, builtin.Known())
 	if err != nil {
 		return err
 	}

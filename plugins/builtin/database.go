@@ -218,15 +218,14 @@ func (d *Database) Checkpoint(ctx context.Context, req sdk.Request) (sdk.Result,
 // superusers, and the note says so.
 func (o databaseOptions) connect(ctx context.Context) (*pgx.Conn, string, error) {
 	conn, err := login(ctx, o.DSN)
-	var refused *pgconn.PgError
 	note := ""
-	if errors.As(err, &refused) && refused.Code == "53300" {
+	if refused, full := tooMany(err); full {
 		if o.AdminDSN == "" {
 			return nil, "", sdk.Failf("set admin_dsn to a superuser's: PostgreSQL reserves connections for those (superuser_reserved_connections)",
 				"PostgreSQL refuses the login, as all connections are in use: %s", refused.Message)
 		}
 		note = "note: all normal connections were in use; took one that is reserved for superusers"
-		conn, err = login(ctx, o.AdminDSN)
+		conn, err = loginReserved(ctx, o.AdminDSN)
 	}
 	if err != nil {
 		return nil, "", retryable(fmt.Errorf("connect to PostgreSQL: %w", err), "is the server running, and is the DSN right?")
@@ -237,6 +236,32 @@ func (o databaseOptions) connect(ctx context.Context) (*pgx.Conn, string, error)
 		}
 	}
 	return conn, note, nil
+}
+
+// tooMany says whether the server refused a login because all connections are in use.
+func tooMany(err error) (*pgconn.PgError, bool) {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return refused, ok && refused.Code == "53300"
+}
+
+// reservedPatience is how long to wait for a reserved connection: one that was closed a moment ago
+// is in use until its server process has ended.
+const reservedPatience = 2 * time.Second
+
+// loginReserved takes one of the connections reserved for superusers.
+func loginReserved(ctx context.Context, ref string) (*pgx.Conn, error) {
+	late := time.Now().Add(reservedPatience)
+	for {
+		conn, err := login(ctx, ref)
+		if _, full := tooMany(err); !full || time.Now().After(late) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // login keeps the DSN, which may hold a password, out of errors.

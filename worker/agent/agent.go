@@ -29,9 +29,6 @@ import (
 	"github.com/shivx/shivx/plugins/host"
 )
 
-// OperationalLedger is the path of the ledger of recoveries below the configured var folder.
-const OperationalLedger = "recovery/operational_ledger.ndjson"
-
 // Agent watches and heals the components of one host.
 type Agent struct {
 	cfg    *config.Config
@@ -82,7 +79,7 @@ func New(cfg *config.Config, c client.Client, o Options) (*Agent, error) {
 // open makes the folders and opens what the agent owns on disk.
 func (a *Agent) open() error {
 	var err error
-	if a.ledger, err = a.openLedger(OperationalLedger); err != nil {
+	if a.ledger, err = a.openLedger(config.OperationalLedger); err != nil {
 		return err
 	}
 	checkpoints, err := checkpoint.Open(filepath.Join(a.cfg.Paths.Var, "checkpoints"))

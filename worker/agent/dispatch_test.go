@@ -54,7 +54,7 @@ func newLedgerAgent(t *testing.T, dir string) (*Agent, *entities) {
 	a := &Agent{cfg: cfg, client: c, log: slog.New(slog.DiscardHandler)}
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "recovery"), 0o750))
 	var err error
-	a.ledger, err = ledger.Open(filepath.Join(dir, OperationalLedger), ledger.Options{Logger: a.log})
+	a.ledger, err = ledger.Open(filepath.Join(dir, config.OperationalLedger), ledger.Options{Logger: a.log})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = a.ledger.Close() }) // the test may have closed it
 	return a, c
@@ -139,11 +139,11 @@ func TestClosedLedgerRefusesRecords(t *testing.T) {
 	a, _ := newLedgerAgent(t, t.TempDir())
 	a.find(t, "first", time.Now())
 	require.NoError(t, a.ledger.Close())
-	before, err := os.ReadFile(filepath.Join(a.cfg.Paths.Var, OperationalLedger))
+	before, err := os.ReadFile(filepath.Join(a.cfg.Paths.Var, config.OperationalLedger))
 	require.NoError(t, err)
 	require.ErrorIs(t, a.record(t.Context(), shivx.Finding{ID: "late"}), ledger.ErrClosed)
 	require.NoError(t, a.record(t.Context(), shivx.Finding{ID: "first"}), "what is there is there")
-	after, err := os.ReadFile(filepath.Join(a.cfg.Paths.Var, OperationalLedger))
+	after, err := os.ReadFile(filepath.Join(a.cfg.Paths.Var, config.OperationalLedger))
 	require.NoError(t, err)
 	require.Equal(t, before, after)
 }

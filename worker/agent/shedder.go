@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/activities/recovery/crashpoint"
 	"github.com/shivx/shivx/internal/resilience"
 	"github.com/shivx/shivx/plugins/host"
 	"github.com/shivx/shivx/plugins/sdk"
@@ -40,10 +41,13 @@ func (s *shedder) run(ctx context.Context, step sdk.Step, what resilience.Sheddi
 	if err != nil {
 		return "", err
 	}
+	point := "hook-" + string(step)
+	crashpoint.Reach(point, crashpoint.Before)
 	reply, err := plugin.Run(ctx, step, sdk.Request{
 		Key: what.Key + "/" + string(step), Component: what.Hook.Name, Host: s.host, Run: what.Key, Attempt: 1,
 		Reason: what.Reason, Options: options, WorkDir: filepath.Join(s.work, what.Hook.Name, what.Hook.Plugin),
 	})
+	crashpoint.Reach(point, crashpoint.After)
 	if err != nil {
 		return "", hinted(err)
 	}

@@ -6,13 +6,17 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities/degradation"
+	"github.com/shivx/shivx/activities/recovery/crashpoint"
 	"github.com/shivx/shivx/internal/api"
+	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/internal/history"
 	"github.com/shivx/shivx/internal/ledger"
 	"github.com/shivx/shivx/internal/modules"
@@ -20,9 +24,6 @@ import (
 	"github.com/shivx/shivx/internal/telemetry"
 	"github.com/shivx/shivx/internal/vitals"
 )
-
-// ResilienceAudit is the path of the audit of levels, modules and health below the configured var folder.
-const ResilienceAudit = "resilience/resilience_audit.ndjson"
 
 // vital is the part of an agent that watches the host and keeps its level.
 type vital struct {
@@ -49,7 +50,7 @@ type vital struct {
 // openVital opens the audit, the history and what keeps the level.
 func (a *Agent) openVital() error {
 	var err error
-	if a.audit, err = a.openLedger(ResilienceAudit); err != nil {
+	if a.audit, err = a.openLedger(config.ResilienceAudit); err != nil {
 		return err
 	}
 	a.openHistory()
@@ -60,7 +61,7 @@ func (a *Agent) openVital() error {
 		Root: m.Root, Mounts: m.Mounts, ExcludeMounts: m.ExcludeMounts, Timeout: m.Timeout, Logger: a.log})
 	work := filepath.Join(a.cfg.Paths.Var, "work", "shed")
 	a.core, err = resilience.New(resilience.Options{
-		Host: a.cfg.Host, Rules: a.cfg.Resilience, Ledger: a.audit, LedgerPath: filepath.Join(a.cfg.Paths.Var, ResilienceAudit),
+		Host: a.cfg.Host, Rules: a.cfg.Resilience, Ledger: a.audit, LedgerPath: filepath.Join(a.cfg.Paths.Var, config.ResilienceAudit),
 		Sample: sampler.Sample, Modules: a.modules.List, OnSample: a.sampled,
 		Shedder:   &shedder{plugins: a.plugins, host: a.cfg.Host, work: work},
 		FlagsFile: a.cfg.Resilience.FlagsFile, Logger: a.log,
@@ -135,7 +136,10 @@ func scoreFigures(s resilience.Score, level shivx.Level) []vitals.Figure {
 
 // supervise shows the service manager that the loops make progress, and the level.
 func (a *Agent) supervise(ctx context.Context) {
-	a.core.OnFeatures(func(f *resilience.Snapshot) { a.supervisor.Status(string(f.Level)) })
+	a.core.OnFeatures(func(f *resilience.Snapshot) {
+		crashpoint.Reach("level", crashpoint.After) // recorded, and nothing done about it yet
+		a.supervisor.Status(string(f.Level))
+	})
 	a.supervisor.Watch(ctx,
 		Loop{"the resilience core", a.core.Alive, max(coreLimit, 6*a.cfg.Resilience.Monitor.Every)}, MonitorLoop(a.monitor),
 		LedgerLoop("the operational ledger", a.ledger), LedgerLoop("the resilience audit", a.audit))
@@ -166,14 +170,26 @@ func (a *Agent) restarted(ctx context.Context, r shivx.RecoveryRecord) error {
 	return a.core.AddRestart(ctx, r.Component, details, r.EventID)
 }
 
+// stuckAppend is how long an append to a ledger may take.
+const stuckAppend = 10 * time.Second
+
 // ready tells the conditions of readiness that concern the agent's own parts. Temporal may be
-// away: what an application asks is answered all the same.
+// away, and a disk may be full: what an application asks is answered all the same.
 func (a *Agent) ready() []api.Check {
 	temporal := "away; sensing, levels and features go on"
 	if a.connected.Load() {
 		temporal = "connected"
 	}
-	return []api.Check{{Name: "temporal", OK: a.connected.Load(), Detail: temporal, Informs: true}}
+	checks := []api.Check{{Name: "temporal", OK: a.connected.Load(), Detail: temporal, Informs: true}}
+	for name, l := range map[string]*ledger.Ledger{"operational_ledger": a.ledger, "resilience_audit": a.audit} {
+		c := api.Check{Name: name, OK: true, Detail: "appends end"}
+		if stuck := l.Writing(); stuck > stuckAppend {
+			c.OK, c.Detail = false, fmt.Sprintf("an append has not ended for %s: the disk hangs", stuck.Round(time.Second))
+		}
+		checks = append(checks, c)
+	}
+	slices.SortFunc(checks, func(a, b api.Check) int { return strings.Compare(a.Name, b.Name) })
+	return checks
 }
 
 func (v *vital) close() error {
