@@ -53,7 +53,8 @@ workflowcheck: ## Look for what would make workflows differ when they are replay
 	cd tools && $(GO) build -o $(BIN)/workflowcheck go.temporal.io/sdk/contrib/tools/workflowcheck
 	$(BIN)/workflowcheck -config workflowcheck.yaml ./workflows/...
 
-e2e: build ## Heal real services: Redis, nginx, HAProxy, PostgreSQL
+e2e: build ## Heal real services, degrade a host under real pressure, ask by the OpenFeature SDK
+	$(GO) test -count=1 -timeout 5m -v ./test/openfeature/...
 	$(GO) test -count=1 -timeout 20m -v ./test/e2e/...
 
 # CRASH=short runs a part of the cases, for continuous integration.
@@ -65,7 +66,7 @@ histories: $(BIN)/shivx-local $(BIN)/shivx-worker-crash ## Record anew the histo
 	$(GO) test -count=1 -timeout 10m ./test/record -out $(ROOT)/workflows/testdata/histories
 
 bench: build ## Measure, beside peers in the same run
-	$(GO) test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 2s ./internal/ledger
+	$(GO) test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 2s ./internal/ledger ./internal/history ./internal/vitals ./internal/resilience ./internal/api
 	$(GO) test -count=1 -timeout 30m -v -run Bench ./test/peers/...
 
 modules: build ## List the modules in each program; `govulncheck -mode binary bin/NAME` reads the same

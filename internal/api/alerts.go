@@ -38,7 +38,11 @@ type alertsAnswer struct {
 // alerts takes Alertmanager's webhook. When an alert cannot be recorded the others are taken all
 // the same, and the answer is an error, so that Alertmanager sends them again; what was recorded
 // counts once.
-func (s *Server) alerts(w http.ResponseWriter, r *http.Request) {
+func (s *Server) alerts(w http.ResponseWriter, r *http.Request, _ holder) {
+	if s.parts.Report == nil {
+		missing(w, "the record of findings")
+		return
+	}
 	var hook webhook
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAlerts)).Decode(&hook); err != nil {
 		problem(w, http.StatusBadRequest, "not an Alertmanager webhook", err.Error())
@@ -55,7 +59,7 @@ func (s *Server) alerts(w http.ResponseWriter, r *http.Request) {
 			out.Unmatched = append(out.Unmatched, clip(a.Labels["alertname"], maxAlertName))
 			continue
 		}
-		if err := s.report(r.Context(), s.finding(a, c)); err != nil {
+		if err := s.parts.Report(r.Context(), s.finding(a, c)); err != nil {
 			s.log.Error("an alert was not recorded", "component", c.Name, "error", err)
 			failed++
 			continue
@@ -66,7 +70,7 @@ func (s *Server) alerts(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusServiceUnavailable, fmt.Sprintf("%d of %d alerts could not be recorded", failed, len(hook.Alerts)), "send them again")
 		return
 	}
-	answer(w, http.StatusOK, out)
+	s.answer(w, http.StatusOK, out)
 }
 
 // component finds the component an alert is about. Without an entry in the configuration that

@@ -1,0 +1,297 @@
+package api
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/health"
+	"github.com/shivx/shivx/internal/modules"
+	"github.com/shivx/shivx/internal/resilience"
+)
+
+// The tokens of a stand's holders; the administrator's is made by the server.
+const (
+	appToken      = "token-of-the-shop"
+	viewerToken   = "token-of-the-screen"
+	operatorToken = "token-of-anna-operator"
+)
+
+// stand is a server with two components whose parts are fakes. Every answer is compared with
+// docs/openapi.yaml.
+type stand struct {
+	*Server
+	t     *testing.T
+	doc   *openAPI
+	admin string
+	clock time.Time
+	log   *logged
+
+	got  []shivx.Finding
+	fail error
+	// failOn is the signal for which alone it fails; "" is every.
+	failOn string
+
+	host    *fakeHost
+	modules *fakeModules
+	checks  []Check
+}
+
+func newStand(t *testing.T) *stand {
+	t.Helper()
+	s := newStandFor(t)
+	s.t = t
+	return s
+}
+
+// newStandFor is newStand for a test that sends requests itself.
+func newStandFor(t testing.TB) *stand {
+	t.Helper()
+	s := &stand{doc: readOpenAPI(t), clock: time.Unix(1_800_000_000, 0).UTC(), host: newFakeHost(), log: &logged{},
+		modules: &fakeModules{known: map[string]resilience.Module{}}, checks: []Check{{Name: "ledger", OK: true}, {Name: "temporal", Informs: true, Detail: "away"}}}
+	s.make(t, t.TempDir())
+	return s
+}
+
+func (s *stand) make(t testing.TB, dir string) {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Host, cfg.Paths.Var, cfg.API.Listen = "h1", dir, "127.0.0.1:0"
+	cfg.Components = []config.Component{
+		{Name: "redis"},
+		{Name: "web", Alerts: []map[string]string{{"alertname": "WebDown", "env": "prod"}}},
+	}
+	cfg.API.Tokens = []config.Token{
+		{Name: "shop", Role: "app", Token: appToken},
+		{Name: "screen", Role: "viewer", Token: viewerToken},
+		{Name: "anna", Role: "operator", Token: operatorToken},
+	}
+	srv, err := New(cfg, Options{
+		Monitor: fakeMonitor{}, Report: s.report, Resilience: s.host, Modules: s.modules,
+		Ready: func() []Check { return s.checks }, History: fakeHistory(), Logger: slog.New(slog.NewTextHandler(s.log, nil)),
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = srv.listen.Close() }) // Run may have closed it
+	s.Server = srv
+	s.now = func() time.Time { return s.clock }
+	s.admin, err = Token(dir)
+	require.NoError(t, err)
+}
+
+func (s *stand) report(_ context.Context, f shivx.Finding) error {
+	if s.fail != nil && (s.failOn == "" || s.failOn == f.Signal) {
+		return s.fail
+	}
+	s.got = append(s.got, f)
+	return nil
+}
+
+// do sends a request with a token, if any.
+func (s *stand) do(method, path, token, body string) *httptest.ResponseRecorder {
+	s.t.Helper()
+	return s.send(method, path, body, func(r *http.Request) {
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+	})
+}
+
+// send sends a request as change leaves it.
+func (s *stand) send(method, path, body string, change func(*http.Request)) *httptest.ResponseRecorder {
+	s.t.Helper()
+	req := httptest.NewRequest(method, path, strings.NewReader(body))
+	req.Host = s.Address()
+	if change != nil {
+		change(req)
+	}
+	rec := httptest.NewRecorder()
+	s.Handler().ServeHTTP(rec, req)
+	s.doc.check(s.t, req.Method, req.URL.EscapedPath(), rec)
+	return rec
+}
+
+// form posts a form with a cookie, if any.
+func (s *stand) form(path string, values url.Values, cookie *http.Cookie) *httptest.ResponseRecorder {
+	s.t.Helper()
+	return s.send("POST", path, values.Encode(), func(r *http.Request) {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		if cookie != nil {
+			r.AddCookie(cookie)
+		}
+	})
+}
+
+// with adds a cookie to a request.
+func with(c *http.Cookie) func(*http.Request) { return func(r *http.Request) { r.AddCookie(c) } }
+
+// logged is a log that tests read.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+type fakeMonitor struct{}
+
+func (fakeMonitor) Status() []health.ComponentStatus {
+	at := time.Unix(1_799_999_990, 0).UTC()
+	return []health.ComponentStatus{
+		{Component: "redis", State: health.StateFailing, Since: at, Fault: "f1", Checks: []health.CheckStatus{
+			{Name: "ping", Kind: "redis", State: health.StateFailing, Since: at, Failures: 3, LastError: "no answer",
+				Last: &health.Result{Check: "ping", Error: "no answer", Took: time.Second, At: at}},
+			{Name: "port", Kind: "tcp", State: health.StateUnknown},
+		}},
+		{Component: "web", State: health.StateUnknown, Checks: []health.CheckStatus{}},
+	}
+}
+
+// fakeHost is a host whose level is set by tests.
+type fakeHost struct {
+	mu       sync.Mutex
+	status   resilience.Status
+	snapshot *resilience.Snapshot
+	requests []shivx.OverrideRequest
+	keys     []string
+	err      error
+}
+
+func newFakeHost() *fakeHost {
+	h := &fakeHost{status: resilience.Status{
+		Host: "h1", Automatic: shivx.LevelNormal, MonitoringActive: true, UptimeSeconds: 93784, SampledAt: time.Unix(1_799_999_997, 0).UTC(),
+	}}
+	h.set(shivx.LevelNormal, 93)
+	return h
+}
+
+// set puts the host at a level.
+func (h *fakeHost) set(l shivx.Level, score float64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := &resilience.Snapshot{Level: l}
+	h.status.DegradedFeatures = nil
+	for _, f := range config.Default().Resilience.Features {
+		feature := shivx.Feature{Name: f.Name, OffAt: shivx.Level(f.OffAt), Enabled: true, Reason: "on: the host is at " + string(l)}
+		if f.OffAt == "never" {
+			feature.OffAt = ""
+		} else if !feature.OffAt.WorseThan(l) {
+			feature.Enabled, feature.Reason = false, "off since 08:00 UTC on 1 Jan: the host is at "+string(l)
+			h.status.DegradedFeatures = append(h.status.DegradedFeatures, feature)
+		}
+		s.List = append(s.List, feature)
+	}
+	h.snapshot = s
+	h.status.Level, h.status.Changes = l, h.status.Changes+1
+	h.status.Score = &resilience.Score{Value: score, Confidence: 0.98, Terms: []resilience.Term{
+		{Name: "disk[/var]", Reading: "97.3 %", Score: score, Cost: 100 - score},
+		{Name: "cpu", Reading: "12.0 %", Score: 100},
+	}}
+}
+
+func (h *fakeHost) Status() resilience.Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.status
+}
+
+func (h *fakeHost) Features() *resilience.Snapshot {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.snapshot
+}
+
+func (h *fakeHost) Override(_ context.Context, key string, r shivx.OverrideRequest) (shivx.LevelChange, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.err != nil {
+		return shivx.LevelChange{}, h.err
+	}
+	h.keys, h.requests = append(h.keys, key), append(h.requests, r)
+	c := shivx.LevelChange{Host: "h1", Ledger: "abc", Number: 7, From: h.status.Level, To: h.status.Level, Cause: shivx.CauseOverrideEnd,
+		Reason: "test", Confidence: 0.98, At: time.Unix(1_800_000_000, 0).UTC()}
+	if h.status.Override = nil; !r.End {
+		h.status.Override = &shivx.Override{Level: r.Level, By: r.By, Why: r.Why, Since: c.At, Until: c.At.Add(r.For.Std())}
+		c.To, c.Cause, c.Override = r.Level, shivx.CauseOverride, h.status.Override
+	}
+	return c, nil
+}
+
+// fakeModules keeps modules in memory.
+type fakeModules struct {
+	known map[string]resilience.Module
+	err   error
+}
+
+func (m *fakeModules) Register(_ context.Context, name string, critical bool, lease time.Duration) error {
+	if m.err != nil {
+		return m.err
+	}
+	if err := config.CheckName(name); err != nil || lease < 0 || lease > time.Hour {
+		return shivx.Hint(modules.ErrInvalid, "choose another")
+	}
+	m.known[name] = resilience.Module{Name: name, Critical: critical, State: "healthy", Score: 100, Registered: true}
+	return nil
+}
+
+func (m *fakeModules) Heartbeat(_ context.Context, name, failing string) error {
+	one, ok := m.known[name]
+	if !ok {
+		return modules.ErrUnknown
+	}
+	if one.State, one.LastError = "healthy", failing; failing != "" {
+		one.State = "failing"
+	}
+	m.known[name] = one
+	return nil
+}
+
+func (m *fakeModules) Remove(_ context.Context, name string) error {
+	if _, ok := m.known[name]; !ok {
+		return modules.ErrUnknown
+	}
+	delete(m.known, name)
+	return nil
+}
+
+func (m *fakeModules) List() (out []resilience.Module) {
+	for _, one := range m.known {
+		out = append(out, one)
+	}
+	return out
+}
+
+func fakeHistory() map[string]http.Handler {
+	says := func(body string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, body)
+		})
+	}
+	return map[string]http.Handler{
+		"GET /api/metrics/names": says(`{"names":["shivx_host_cpu_ratio"]}`),
+		"GET /api/metrics/query": says(`{"from":"2026-01-01T00:00:00Z","to":"2026-01-01T01:00:00Z","step_seconds":60,
+			"series":[{"name":"shivx_host_cpu_ratio","points":[[1800000000,0.1,0,0.2,0.1]]}]}`),
+	}
+}
