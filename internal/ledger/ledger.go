@@ -132,9 +132,10 @@ func Open(path string, o Options) (l *Ledger, err error) {
 		opened: time.Now(),
 	}
 	l.queue.init()
+	opened := l // l is nil where an error is returned
 	defer func() {
 		if err != nil {
-			l.release()
+			opened.release()
 		}
 	}()
 	torn, err := l.load()

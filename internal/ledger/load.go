@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // tornLine is a last line without a newline: a write cut off by a crash, never acknowledged.
@@ -113,13 +115,22 @@ func (l *Ledger) repairTail(f *os.File) (tail, error) {
 		File:  l.path + ".torn-" + l.opts.Now().UTC().Format("20060102T150405.000000000Z"),
 		Bytes: info.Size() - end,
 	}
-	if torn.SHA256, err = copyAside(torn.File, io.NewSectionReader(f, end, torn.Bytes)); err != nil {
+	torn.SHA256, err = copyAside(torn.File, io.NewSectionReader(f, end, torn.Bytes))
+	if errors.Is(err, unix.ENOSPC) {
+		// It was never acknowledged. Going on is worth more than its copy: a full disk is when an
+		// agent is needed.
+		l.log.Warn("no room to keep a copy of a line torn by a crash", "bytes", torn.Bytes)
+		torn.File, err = "", nil
+	}
+	if err != nil {
 		return tail{}, writeHint(fmt.Errorf("repair torn tail: %w", err))
 	}
 	if err := errors.Join(f.Truncate(end), l.fdatasync(f), syncDir(l.path)); err != nil {
 		return tail{}, writeHint(fmt.Errorf("repair torn tail: %w", err))
 	}
-	l.log.Warn("a line torn by a crash was moved aside; it was never acknowledged", "file", torn.File, "bytes", torn.Bytes)
+	if torn.File != "" {
+		l.log.Warn("a line torn by a crash was moved aside; it was never acknowledged", "file", torn.File, "bytes", torn.Bytes)
+	}
 	return tail{off: end, torn: torn}, nil
 }
 

@@ -66,7 +66,7 @@ type Options struct {
 // New builds an agent; nothing runs yet. c may be a lazy client: the server need not answer.
 func New(cfg *config.Config, c client.Client, o Options) (*Agent, error) {
 	a := &Agent{cfg: cfg, client: c, namespace: o.Namespace, log: o.Logger, telemetry: o.Telemetry, supervisor: o.Supervisor}
-	a.registered = make(chan struct{}, 1)
+	a.registered, a.samples = make(chan struct{}, 1), make(chan measured, 1)
 	if a.supervisor == nil {
 		a.supervisor = &Supervisor{}
 	}
@@ -99,7 +99,7 @@ func (a *Agent) open() error {
 		return err
 	}
 	a.steps.Components = a.registry
-	a.findings = a.NewFindings(a.restarted)
+	a.findings = a.NewFindings()
 	a.api, err = api.New(a.cfg, api.Options{
 		Monitor: a.monitor, Report: a.alert, Resilience: a.core, Modules: a.modules, Ready: a.ready, Logger: a.log,
 		Metrics: a.telemetry.Handler(), History: a.historyRoutes(),
@@ -139,6 +139,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return a.core.Run(sensing) })
 	group.Go(func() error { return a.api.Run(sensing) })
 	group.Go(func() error { a.temporal(sensing); return nil })
+	group.Go(func() error { a.keepHistory(sensing); return nil })
+	group.Go(func() error { a.counts.Run(sensing); return nil })
 	group.Go(func() error { a.supervise(sensing); return nil })
 	err := group.Wait()
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {

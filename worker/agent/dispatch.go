@@ -51,16 +51,29 @@ type Outbox struct {
 }
 
 // NewFindings returns the outbox of the operational ledger: findings go to the entities of their
-// components, and what is known of a run that has recovered something goes to restarted, which
-// must take a record it has seen before, by its EventID, for done.
-func (a *Agent) NewFindings(restarted func(context.Context, shivx.RecoveryRecord) error) *Outbox {
+// components.
+func (a *Agent) NewFindings() *Outbox {
 	o := &Outbox{
 		what: "finding", ledger: a.ledger, log: a.log, retold: retoldFindings,
 		path:   filepath.Join(a.cfg.Paths.Var, "recovery", "dispatched"),
-		events: []string{shivx.EventFault, shivx.EventResolved, shivx.EventRecovery},
+		events: []string{shivx.EventFault, shivx.EventResolved},
+		tell:   a.tellFinding,
 	}
-	o.tell = func(ctx context.Context, r ledger.Record, since time.Time) (bool, error) {
-		return a.tellRecord(ctx, r, since, restarted)
+	o.told = o.openPosition()
+	return o
+}
+
+// NewRecoveries returns an outbox of the operational ledger of its own for what is known of a run
+// that has recovered something, so that counting it holds up no finding. It goes to restarted,
+// which must take a record it has seen before, by its EventID, for done.
+func (a *Agent) NewRecoveries(restarted func(context.Context, shivx.RecoveryRecord) error) *Outbox {
+	o := &Outbox{
+		what: "recovery", ledger: a.ledger, log: a.log,
+		path:   filepath.Join(a.cfg.Paths.Var, "recovery", "counted"),
+		events: []string{shivx.EventRecovery},
+	}
+	o.tell = func(ctx context.Context, r ledger.Record, _ time.Time) (bool, error) {
+		return a.countRecovery(ctx, r, restarted)
 	}
 	o.told = o.openPosition()
 	return o
@@ -83,18 +96,26 @@ func (a *Agent) NewLevelChanges(audit *ledger.Ledger, options func(queue, host s
 
 // Run tells until ctx ends; it begins where it stopped last. It must not run twice at once.
 func (o *Outbox) Run(ctx context.Context) {
-	for retry := firstRetry; ; {
-		from := o.told.next
-		err := o.ledger.Follow(ctx, from, func(r ledger.Record) error { return o.dispatch(ctx, r) })
+	for ctx.Err() == nil {
+		err := o.ledger.Follow(ctx, o.told.next, func(r ledger.Record) error { return o.insist(ctx, r) })
 		if ctx.Err() != nil {
 			return
 		}
-		if o.told.next != from {
-			retry = firstRetry
+		o.log.Error("an outbox cannot follow its ledger", "tells", o.what, "error", err, "retry", lastRetry)
+		pause(ctx, lastRetry)
+	}
+}
+
+// insist tells a record until that succeeds or ctx ends. The follower is kept meanwhile: a new one
+// would read its file again from the start.
+func (o *Outbox) insist(ctx context.Context, r ledger.Record) error {
+	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
+		err := o.dispatch(ctx, r)
+		if err == nil || ctx.Err() != nil {
+			return err
 		}
-		o.log.Warn("a "+o.what+" waits for Temporal", "error", err, "retry", retry)
+		o.log.Warn("a "+o.what+" waits to be told", "error", err, "retry", retry)
 		pause(ctx, retry)
-		retry = min(2*retry, lastRetry)
 	}
 }
 
@@ -142,26 +163,10 @@ var errUnreadable = errors.New("unreadable record")
 
 func unreadable(err error) error { return fmt.Errorf("%w: %w", errUnreadable, err) }
 
-// tellRecord tells a record of the operational ledger.
-func (a *Agent) tellRecord(ctx context.Context, r ledger.Record, since time.Time, restarted func(context.Context, shivx.RecoveryRecord) error) (bool, error) {
-	var details json.RawMessage
-	rec := shivx.RecoveryRecord{Details: &details}
-	if err := r.Decode(&rec); err != nil {
-		return false, unreadable(err)
-	}
-	if rec.EventType == shivx.EventRecovery {
-		// However old it is: that it was told before is known by its key.
-		if rec.Host != a.cfg.Host || rec.Strategy == "" {
-			return false, nil
-		}
-		rec.EventID, rec.Details = r.Key, details
-		if err := restarted(ctx, rec); err != nil {
-			return false, fmt.Errorf("count the recovery of %s: %w", rec.Component, err)
-		}
-		return true, nil
-	}
+// tellFinding tells a finding of the operational ledger.
+func (a *Agent) tellFinding(ctx context.Context, r ledger.Record, since time.Time) (bool, error) {
 	var f shivx.Finding
-	if err := json.Unmarshal(details, &f); err != nil {
+	if err := r.Decode(&shivx.RecoveryRecord{Details: &f}); err != nil {
 		return false, unreadable(err)
 	}
 	if f.ObservedAt.Before(since) {
@@ -172,6 +177,24 @@ func (a *Agent) tellRecord(ctx context.Context, r ledger.Record, since time.Time
 		return false, err
 	}
 	crashpoint.Reach("dispatch", crashpoint.After)
+	return true, nil
+}
+
+// countRecovery hands on a recovery of this host, however old it is: that it was counted before is
+// known by its key.
+func (a *Agent) countRecovery(ctx context.Context, r ledger.Record, restarted func(context.Context, shivx.RecoveryRecord) error) (bool, error) {
+	var details json.RawMessage
+	rec := shivx.RecoveryRecord{Details: &details}
+	if err := r.Decode(&rec); err != nil {
+		return false, unreadable(err)
+	}
+	if rec.Host != a.cfg.Host || rec.Strategy == "" {
+		return false, nil
+	}
+	rec.EventID, rec.Details = r.Key, details
+	if err := restarted(ctx, rec); err != nil {
+		return false, fmt.Errorf("count the recovery of %s: %w", rec.Component, err)
+	}
 	return true, nil
 }
 

@@ -67,7 +67,7 @@ func (a *Agent) find(t *testing.T, id string, at time.Time) {
 
 // openFindings opens the outbox of the ledger.
 func (a *Agent) openFindings() *Outbox {
-	return a.NewFindings(func(context.Context, shivx.RecoveryRecord) error { return nil })
+	return a.NewFindings()
 }
 
 // toldUntil runs the outbox until the finding was told and returns all that were.

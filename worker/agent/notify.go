@@ -12,7 +12,6 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/shivx/shivx/internal/health"
-	"github.com/shivx/shivx/internal/ledger"
 )
 
 // Supervisor is the service manager that started the agent, reached by the protocol of
@@ -130,20 +129,14 @@ func (s *Supervisor) write(message string) error {
 	return nil
 }
 
-// How long the agent's own loops may take. A disk under load may take long to sync.
+// How long the agent's own loops may take. A disk that hangs is none of them: a restart would not
+// help it, and would cost the features that are answered from memory.
 const (
 	coreLimit    = 30 * time.Second
 	monitorLimit = 30 * time.Second
-	ledgerLimit  = time.Minute
 )
 
 // MonitorLoop is the loop of the health checks.
 func MonitorLoop(m *health.Monitor) Loop {
 	return Loop{Name: "the health monitor", Alive: m.Pulse, Limit: monitorLimit}
-}
-
-// LedgerLoop is the loop that writes a ledger. One that fails, say because the disk is full,
-// makes progress: a restart would not help it.
-func LedgerLoop(name string, l *ledger.Ledger) Loop {
-	return Loop{Name: "appending to " + name, Alive: func() time.Time { return time.Now().Add(-l.Writing()) }, Limit: ledgerLimit}
 }

@@ -139,13 +139,3 @@ func TestSupervisorThatIsGone(t *testing.T) {
 	s.Ready("fine")
 	require.Error(t, s.write("READY=1"))
 }
-
-func TestLedgerLoopIsAliveWhileNothingIsWritten(t *testing.T) {
-	a, _ := newLedgerAgent(t, t.TempDir())
-	l := LedgerLoop("the operational ledger", a.ledger)
-	require.Empty(t, hanging([]Loop{l}))
-	a.find(t, "one", time.Now())
-	require.Empty(t, hanging([]Loop{l}))
-	require.NoError(t, a.ledger.Close())
-	require.Empty(t, hanging([]Loop{l}))
-}

@@ -153,18 +153,21 @@ func (a *Agent) configure(ctx context.Context) {
 }
 
 // startResponse starts the host's DegradationResponse if it does not run, so that it is there to be
-// asked also on a host whose level has never changed.
+// asked also on a host whose level has never changed; again and again, since it can be terminated.
 func (a *Agent) startResponse(ctx context.Context) {
-	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
+	for wait := firstRetry; ctx.Err() == nil; {
 		_, err := a.client.ExecuteWorkflow(ctx, degradation.EntityOptions(a.cfg.Temporal.TaskQueue, a.cfg.Host),
 			shivx.TypeDegradationResponse, map[string]string{"host": a.cfg.Host})
 		if err == nil {
-			return
+			wait = firstRetry
+			pause(ctx, configureEvery)
+			continue
 		}
 		if !errors.Is(err, context.Canceled) {
 			a.log.Warn("the DegradationResponse of this host was not started", "error", err)
 		}
 		pause(ctx, wait)
+		wait = min(2*wait, lastRetry)
 	}
 }
 

@@ -39,8 +39,10 @@ type vital struct {
 	changes *Outbox
 	// connected is true while the agent works with Temporal.
 	connected atomic.Bool
-	// forgotten is what was wrong with the history last, so that it is said once.
-	forgotten string
+	// samples has the latest one that is still to be written to the history.
+	samples chan measured
+	// counts tells the core of what was recovered.
+	counts *Outbox
 	// begun is done once the first sample is in.
 	begun sync.Once
 	// registered wakes whoever tells entities their policy.
@@ -70,6 +72,7 @@ func (a *Agent) openVital() error {
 		return fmt.Errorf("build the resilience core: %w", err)
 	}
 	a.changes = a.NewLevelChanges(a.audit, degradation.EntityOptions)
+	a.counts = a.NewRecoveries(a.restarted)
 	sources := telemetry.Sources{Resilience: a.core, Host: &a.vital, Ledgers: map[string]telemetry.Ledger{
 		"operational_ledger": a.ledger, "resilience_audit": a.audit}}
 	if a.history != nil {
@@ -107,22 +110,44 @@ func (a *Agent) historyRoutes() map[string]http.Handler {
 	return history.Routes(a.history)
 }
 
-// sampled keeps a sample in the history and shows it in the metrics.
+// sampled shows a sample in the metrics and hands it to the history. It does not wait for a disk: a
+// level must follow its host also while one hangs.
 func (a *Agent) sampled(s vitals.Sample, score resilience.Score) {
 	a.figures.Store(&s.Figures)
 	a.begun.Do(func() { a.supervisor.Ready(fmt.Sprintf("%s, score %.0f", a.core.Features().Level, score.Value)) })
-	if a.history == nil {
-		return
+	select {
+	case a.samples <- measured{s.At, s.Figures, scoreFigures(score, a.core.Features().Level)}:
+	default:
+		a.log.Warn("a sample is missing in the history: the one before is still being written")
 	}
-	err := a.history.Append(s.At, s.Figures, scoreFigures(score, a.core.Features().Level)...)
-	said := ""
-	if err != nil {
-		said = err.Error()
+}
+
+// measured is what the history keeps of one time.
+type measured struct {
+	at             time.Time
+	figures, extra []vitals.Figure
+}
+
+// keepHistory writes samples to the history until ctx ends.
+func (a *Agent) keepHistory(ctx context.Context) {
+	said := "" // what was wrong last, so that it is said once
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-a.samples:
+			if a.history == nil {
+				continue
+			}
+			now := ""
+			if err := a.history.Append(m.at, m.figures, m.extra...); err != nil {
+				if now = err.Error(); now != said {
+					a.log.Warn("measurements are missing in the history", "error", err, "hint", shivx.HintOf(err))
+				}
+			}
+			said = now
+		}
 	}
-	if said != a.forgotten && err != nil {
-		a.log.Warn("measurements are missing in the history", "error", err, "hint", shivx.HintOf(err))
-	}
-	a.forgotten = said
 }
 
 // scoreFigures are what the history keeps of a score, and of the level in force before it.
@@ -141,8 +166,7 @@ func (a *Agent) supervise(ctx context.Context) {
 		a.supervisor.Status(string(f.Level))
 	})
 	a.supervisor.Watch(ctx,
-		Loop{"the resilience core", a.core.Alive, max(coreLimit, 6*a.cfg.Resilience.Monitor.Every)}, MonitorLoop(a.monitor),
-		LedgerLoop("the operational ledger", a.ledger), LedgerLoop("the resilience audit", a.audit))
+		Loop{"the resilience core", a.core.Alive, max(coreLimit, 6*a.cfg.Resilience.Monitor.Every)}, MonitorLoop(a.monitor))
 	<-ctx.Done()
 	a.supervisor.Stopping()
 }
