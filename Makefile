@@ -26,7 +26,7 @@ $(BIN)/shivx-worker:
 $(BIN)/shivx-demo:
 	@cd $(LOCAL) && $(GO) build -o $@ ./demo
 $(BIN)/shivx-local:
-	@echo "building the embedded Temporal server; the first time this takes some minutes …"
+	@test -e $@ || echo "building the embedded Temporal server; the first time this takes some minutes …"
 	@cd $(LOCAL) && $(GO) build -o $@ .
 
 # The same programs with crash points compiled in, for the tests alone.

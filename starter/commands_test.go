@@ -222,6 +222,7 @@ func TestLedgerIsComparedWithTheWitness(t *testing.T) {
 	if r.code != exitOK || !strings.Contains(r.out, " of here") {
 		t.Errorf("verified: %+v", r)
 	}
+	awaitOut(t, "compared with ", "ledger", "verify", "--ledger", "resilience", "--var", varDir)
 	want(t, exitOK, []string{"recovery", "restart", "healed"}, "ledger", "show", "--var", varDir, "--component", "web")
 	want(t, exitOK, []string{"NOT COMPARED", "ledger-witness/there"}, "ledger", "verify", "--var", varDir, "--host", "there")
 

@@ -69,6 +69,10 @@ func (a *app) locate(p *ledgerPlace, args []string) error {
 	if p.host == "" {
 		p.host = host
 	}
+	if p.host == "" {
+		// The records of findings name their host; both ledgers are of the same.
+		p.host = hostOf(filepath.Join(dir, config.OperationalLedger))
+	}
 	return nil
 }
 

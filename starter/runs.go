@@ -66,6 +66,14 @@ func (a *app) runsCommand() *cobra.Command {
 	return c
 }
 
+// suchAs follows "no runs" when only some were asked for.
+func (o runFilter) suchAs() string {
+	if o.component+o.host+o.outcome == "" && o.since == 0 {
+		return " yet"
+	}
+	return " like that"
+}
+
 func outcomes() []string {
 	var names []string
 	for _, o := range []shivx.Outcome{shivx.OutcomeHealed, shivx.OutcomeHealthy, shivx.OutcomeResolved, shivx.OutcomeAborted,
@@ -121,7 +129,7 @@ func (a *app) runs(ctx context.Context, f *fleet, o runFilter) error {
 		return a.document(runs)
 	}
 	if len(runs) == 0 {
-		a.err.line(normal, "no such run; runs are kept for as long as Temporal's retention says, longer in the ledger: shivx ledger show")
+		a.err.line(normal, "no runs"+o.suchAs()+"; Temporal keeps them for as long as its retention says, the ledger longer: shivx ledger show")
 		return nil
 	}
 	a.out.table(runTable(runs))

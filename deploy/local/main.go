@@ -160,7 +160,7 @@ func welcome(o options, cfg *config.Config, login string) {
 
   In another terminal:
 
-    kill -9 $(cat %s)    kill the demo service
+    %-36s kill the demo service
     bin/shivx runs                       see the run that healed it
     bin/shivx heal demo --plan           see what a heal would do
     bin/shivx status --explain           see how the host is, and why
@@ -168,7 +168,7 @@ func welcome(o options, cfg *config.Config, login string) {
 
   Ctrl-C stops everything; what is under way goes on at the next start.
 
-`, o.uiPort, login, relative(pid))
+`, o.uiPort, login, "kill -9 $(cat "+relative(pid)+")")
 }
 
 func relative(path string) string {

@@ -16,11 +16,17 @@ import (
 // parallel is how many scenarios run at once; most of a scenario is waiting.
 const parallel = "3"
 
-// TestMain also plays the plugins that misbehave.
+// TestMain also plays the plugins that misbehave, and a program that sends heartbeats.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "plugin" {
-		misbehave(os.Args[2])
-		return
+	if len(os.Args) == 3 {
+		switch os.Args[1] {
+		case "plugin":
+			misbehave(os.Args[2])
+			return
+		case "heartbeats":
+			sendHeartbeats(os.Args[2])
+			return
+		}
 	}
 	flag.Parse()
 	chosen := false
@@ -41,6 +47,10 @@ var scenarios = []struct {
 }{
 	{"plugins-misbehave", pluginsMisbehave},
 	{"temporal-away", temporalAway},
+	{"bad-input", badInput},
+	{"override-temporal-away", overrideTemporalAway},
+	{"registers-itself", registersItself},
+	{"override-agent-killed", overrideAgentKilled},
 	{"dependencies-first", dependenciesFirst},
 	{"haproxy-backend-over-and-back", haproxyBackendOverAndBack},
 	{"haproxy-failover", haproxyFailover},
@@ -51,6 +61,8 @@ var scenarios = []struct {
 	{"alert-fires", alertFires},
 	{"alert-resolves", alertResolves},
 	{"by-hand", byHand},
+	{"heartbeat-lost", heartbeatLost},
+	{"override", overrideEndsByItself},
 	{"approval", approval},
 	{"pause", pause},
 	{"abort", abort},

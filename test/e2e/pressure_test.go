@@ -16,9 +16,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
-	"github.com/shivx/shivx/internal/testenv"
 	"github.com/shivx/shivx/test/openfeature"
 	"github.com/shivx/shivx/test/stand"
 )
@@ -101,13 +99,8 @@ func stress(t *testing.T, args ...string) (stop func()) {
 // tmpfs mounts a small file system of its own.
 func tmpfs(t *testing.T) string {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		testenv.Missing(t, "needs root, to mount a file system")
-	}
 	dir := filepath.Join(t.TempDir(), "disk")
-	require.NoError(t, os.Mkdir(dir, 0o750))
-	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=32m"))
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	stand.Tmpfs(t, dir)
 	return dir
 }
 

@@ -38,7 +38,12 @@ const preamble = `version: 1
 host: <host>
 paths: {var: "{dir}/var"}
 temporal: {task_queue: <queue>}
-api: {listen: <api>}
+api:
+  listen: <api>
+  tokens:
+    - {name: app, role: app, token: token-of-the-app}
+    - {name: viewer, role: viewer, token: token-of-the-viewer}
+    - {name: operator, role: operator, token: token-of-the-operator}
 defaults: {every: 150ms, timeout: 2s}
 `
 

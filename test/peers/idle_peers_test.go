@@ -118,7 +118,7 @@ func processTree(root int) []int {
 			if err != nil {
 				continue // the thread is gone
 			}
-			for _, field := range strings.Fields(string(text)) {
+			for field := range strings.FieldsSeq(string(text)) {
 				if pid, err := strconv.Atoi(field); err == nil {
 					tree = append(tree, pid)
 				}

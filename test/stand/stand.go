@@ -263,12 +263,17 @@ func (a *Agent) AwaitRecovery(component string, n int, limit time.Duration) shiv
 // VerifyLedger fails the test when the ledger does not verify.
 func (a *Agent) VerifyLedger() {
 	a.t.Helper()
-	report, err := ledger.Verify(context.Background(), a.Ledger(), ledger.VerifyOptions{})
+	verify(a.t, a.Ledger())
+}
+
+func verify(t testing.TB, path string) {
+	t.Helper()
+	report, err := ledger.Verify(context.Background(), path, ledger.VerifyOptions{})
 	if err != nil {
-		a.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if !report.OK {
-		a.t.Fatalf("the ledger does not verify: %+v", report.Findings)
+		t.Fatalf("%s does not verify: %+v", filepath.Base(path), report.Findings)
 	}
 }
 
