@@ -25,6 +25,10 @@ const (
 	SignalAbort = "abort"
 )
 
+// ProblemOtherName is the type of the RFC 9457 document with which an agent refuses what is asked
+// for in the name of another.
+const ProblemOtherName = "urn:shivx:problem:other-name"
+
 // Updates.
 const (
 	// UpdateHeal asks a Component for a heal; argument HealRequest, result RunRef.

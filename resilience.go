@@ -96,6 +96,15 @@ type OverrideRequest struct {
 	NotAfter time.Time `json:"not_after,omitzero"`
 }
 
+// InTime refuses a request that nobody waits for any more.
+func (r OverrideRequest) InTime(now time.Time) error {
+	if r.NotAfter.IsZero() || !now.After(r.NotAfter) {
+		return nil
+	}
+	return Hint(fmt.Errorf("the request was held up for so long that nobody waits for it any more"),
+		"ask again; if this comes at once, compare the clocks")
+}
+
 // Check says what is wrong with the request.
 func (r OverrideRequest) Check() error {
 	switch {

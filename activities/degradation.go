@@ -19,6 +19,8 @@ const (
 	ErrNoOverride = "NoOverride"
 	// ErrOverrideFailed: the host could not do it.
 	ErrOverrideFailed = "OverrideFailed"
+	// ErrOverrideUnknown: whether the host did it is not known.
+	ErrOverrideUnknown = "OverrideUnknown"
 	// ErrHostAway: no agent of the host took the work in time.
 	ErrHostAway = "HostAway"
 )

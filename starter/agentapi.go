@@ -13,8 +13,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/shivx/shivx"
 )
 
 const (
@@ -24,6 +28,8 @@ const (
 	tokenFile = "api.token"
 	// agentPatience is how long an agent may take to answer.
 	agentPatience = 30 * time.Second
+	// maxToken is the longest token read, in bytes.
+	maxToken = 64 << 10
 	// maxAnswer is the largest answer read, in bytes.
 	maxAnswer = 64 << 20
 )
@@ -34,18 +40,68 @@ type agentClient struct {
 	token string
 	// tokenFrom says where the token is from, or why there is none.
 	tokenFrom string
-	http      *http.Client
+	// owner is the account that, beside root, the agent may run as; nil: anybody.
+	owner *uint32
+	// key makes a repetition of what this client asks for count once; "": none.
+	key  string
+	http *http.Client
 }
 
 // agent returns a client of the agent that is meant: by --agent, $SHIVX_AGENT or the
 // configuration. Nothing is asked of it yet.
 func (a *app) agent() (*agentClient, error) {
-	c := &agentClient{token: strings.TrimSpace(os.Getenv("SHIVX_TOKEN")), tokenFrom: "SHIVX_TOKEN", http: &http.Client{
+	c, err := a.findAgent()
+	if err != nil {
+		return nil, err
+	}
+	if c.token != "" && c.base.Scheme == "http" && !a.insecure && !isHere(c.base.Hostname()) {
+		return nil, hint(usagef("the token would cross the network unencrypted to %s", c.base.Host),
+			"name the agent by https://, or add --insecure if that network is trusted")
+	}
+	return c, nil
+}
+
+// isHere says whether a host is this machine for certain: by an address of its own or as localhost.
+func isHere(host string) bool {
+	ip := net.ParseIP(host)
+	if host == "localhost" || ip.IsLoopback() {
+		return true
+	}
+	own, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(own, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && n.IP.Equal(ip)
+	})
+}
+
+func newAgentClient() *agentClient {
+	c := &agentClient{token: strings.TrimSpace(os.Getenv("SHIVX_TOKEN")), tokenFrom: "SHIVX_TOKEN"}
+	c.http = &http.Client{
 		Timeout: agentPatience,
 		// A token belongs to the one it was meant for, on the straight way.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     &http.Transport{DisableKeepAlives: true},
-	}}
+		Transport:     &http.Transport{DisableKeepAlives: true, DialContext: c.dial},
+	}
+	return c
+}
+
+// dial connects to the agent. Before a token that was read from a file is sent, whoever listens
+// must be its owner or root: any account can take a port that is free while the agent is away.
+// A server with TLS proves itself who it is.
+func (c *agentClient) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err != nil || c.owner == nil || c.base.Scheme != "http" {
+		return conn, err
+	}
+	if err := checkListener("/proc", conn.RemoteAddr(), *c.owner); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// findAgent returns a client of the agent that is meant, whatever the way to it.
+func (a *app) findAgent() (*agentClient, error) {
+	c := newAgentClient()
 	at := a.agentAt
 	if at == "" {
 		at = os.Getenv("SHIVX_AGENT")
@@ -90,10 +146,31 @@ func (a *app) completeAgent(c *agentClient, at string) error {
 		return nil
 	}
 	path := filepath.Join(folder, tokenFile)
-	b, err := os.ReadFile(path)
-	c.token, c.tokenFrom = strings.TrimSpace(string(b)), path
-	if err != nil {
+	c.tokenFrom = path
+	if err := c.readToken(path); err != nil {
 		c.tokenFrom = err.Error()
+	}
+	return nil
+}
+
+// readToken takes the token in a file, and its owner.
+func (c *agentClient) readToken(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxToken))
+	if err != nil {
+		return err
+	}
+	c.token = strings.TrimSpace(string(b))
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		c.owner = &stat.Uid
 	}
 	return nil
 }
@@ -143,6 +220,9 @@ func (c *agentClient) send(ctx context.Context, method, path string, body, out a
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
+	if c.key != "" {
+		req.Header.Set("Idempotency-Key", c.key)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return c.silent(ctx, err)
@@ -169,6 +249,9 @@ func (c *agentClient) silent(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("ask the agent at %s: interrupted", c.base.Host)
 	}
+	if stranger, ok := errors.AsType[*strangerError](err); ok {
+		return withCode(exitRefused, hint(stranger, "is the agent running? see with ss -ltnp who has the port; to send the token all the same, set SHIVX_TOKEN"))
+	}
 	cause := err
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		cause = u.Err
@@ -189,6 +272,7 @@ func (c *agentClient) stranger(err error) error {
 // refusal makes an error of an answer that is none, which an agent gives as an RFC 9457 document.
 func (c *agentClient) refusal(resp *http.Response, body []byte) error {
 	var p struct {
+		Type   string `json:"type"`
 		Title  string `json:"title"`
 		Detail string `json:"detail"`
 	}
@@ -197,6 +281,9 @@ func (c *agentClient) refusal(resp *http.Response, body []byte) error {
 		return c.stranger(errors.New(resp.Status))
 	}
 	err := errors.New(p.Title)
+	if p.Type == shivx.ProblemOtherName {
+		err = otherNameError{err}
+	}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
 		return withCode(exitRefused, c.badToken())
@@ -207,6 +294,9 @@ func (c *agentClient) refusal(resp *http.Response, body []byte) error {
 	}
 	return hint(err, p.Detail)
 }
+
+// otherNameError is the refusal of what is asked for in the name of another.
+type otherNameError struct{ error }
 
 // badToken is the error of an agent that answers, but not to this token.
 func (c *agentClient) badToken() error {

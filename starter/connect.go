@@ -242,6 +242,12 @@ func (f *fleet) state(ctx context.Context, t shivx.Target) (workflows.ComponentS
 // update asks a workflow for a change and waits for its answer. The workflow must take it on
 // within answerPatience; how long it then works on it is its own matter.
 func update[T any](ctx context.Context, f *fleet, workflowID, runID, name string, arg any) (T, error) {
+	out, err := request[T](ctx, f, workflowID, runID, name, arg)
+	return out, explain(name+" "+workflowID, err)
+}
+
+// request is update with the error as Temporal gives it.
+func request[T any](ctx context.Context, f *fleet, workflowID, runID, name string, arg any) (T, error) {
 	var out T
 	limited, cancel := context.WithTimeout(ctx, answerPatience)
 	defer cancel()
@@ -252,7 +258,7 @@ func update[T any](ctx context.Context, f *fleet, workflowID, runID, name string
 	if err = inTime(ctx, limited, err); err == nil {
 		err = h.Get(ctx, &out)
 	}
-	return out, explain(name+" "+workflowID, err)
+	return out, err
 }
 
 // me is who asks, unless --by says otherwise.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/shivx/shivx"
 )
@@ -129,8 +132,35 @@ func (a *app) overrideThere(ctx context.Context, o overrideFlags) (shivx.LevelCh
 		return shivx.LevelChange{}, err
 	}
 	o.req.NotAfter = time.Now().Add(answerPatience + clocksApart)
-	change, err := update[shivx.LevelChange](ctx, f, shivx.DegradationID(host), "", shivx.UpdateOverride, o.req)
-	return change, orLocally(err)
+	id := shivx.DegradationID(host)
+	change, err := request[shivx.LevelChange](ctx, f, id, "", shivx.UpdateOverride, o.req)
+	explained := explain(shivx.UpdateOverride+" "+id, err)
+	if answerLost(err) {
+		return change, mayBeTaken(explained, host)
+	}
+	return change, orLocally(explained)
+}
+
+// answerLost says whether a request was sent whose answer did not come: it may be carried out.
+func answerLost(err error) bool {
+	var app *temporal.ApplicationError
+	var late *serviceerror.DeadlineExceeded
+	var unavailable *serviceerror.Unavailable
+	return !errors.As(err, &app) && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		errors.As(err, &late) || errors.As(err, &unavailable))
+}
+
+// mayBeTaken adds to an error that the override may be in force all the same.
+func mayBeTaken(err error, host string) error {
+	advice := fmt.Sprintf("it may have been taken: shivx level %s shows it", host)
+	if h := hintOf(err); h != "" {
+		advice += "; " + h
+	}
+	code := exitError
+	if coded, ok := errors.AsType[*codeError](err); ok {
+		code = coded.code
+	}
+	return orLocally(withCode(code, hint(errors.New(err.Error()), advice)))
 }
 
 // orLocally adds to the error of a way that is blocked that there is another one.
@@ -152,8 +182,9 @@ func (a *app) overrideHere(ctx context.Context, req shivx.OverrideRequest) (chan
 	if err != nil {
 		return change, err
 	}
+	c.key = rand.Text()
 	change, err = c.override(ctx, req)
-	if coded, ok := errors.AsType[*codeError](err); ok && coded.code == exitRefused && req.By == me() {
+	if _, ok := errors.AsType[otherNameError](err); ok && req.By == me() {
 		req.By = "" // only an administrator may speak for others; the agent knows whose token it is
 		return c.override(ctx, req)
 	}

@@ -117,6 +117,9 @@ func describeHost(s workflows.DegradationState) [][2]string {
 	for _, f := range s.FormerLedgers {
 		pairs = append(pairs, [2]string{"other ledger", fmt.Sprintf("%s ended at change %d, replaced %s", f.Ledger, f.Number, moment(f.Until))})
 	}
+	for _, r := range s.Rewinds {
+		pairs = append(pairs, [2]string{"went back", fmt.Sprintf("%s, seen %s: was an old copy put back?", r.Line(), moment(r.At))})
+	}
 	for _, m := range s.Told {
 		pairs = append(pairs, [2]string{"people told", moment(m.At) + ": " + m.Text})
 	}

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/temporal"
 	sdkworker "go.temporal.io/sdk/worker"
 
 	"github.com/shivx/shivx"
@@ -26,11 +28,22 @@ import (
 type levelAgent struct {
 	status   resilience.Status
 	requests []string
-	asked    shivx.OverrideRequest
+	// keys are the Idempotency-Keys of the requests.
+	keys  []string
+	asked shivx.OverrideRequest
+	// refuse is the problem with which the next request is answered.
+	refuse string
 }
 
 func (l *levelAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	l.requests = append(l.requests, r.Method+" "+r.URL.String())
+	l.requests, l.keys = append(l.requests, r.Method+" "+r.URL.String()), append(l.keys, r.Header.Get("Idempotency-Key"))
+	if l.refuse != "" {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(l.refuse))
+		l.refuse = ""
+		return
+	}
 	answer := any(l.status)
 	switch {
 	case r.Method == http.MethodPost:
@@ -122,6 +135,31 @@ func TestOverridesWorkOnTheHostWithoutTemporal(t *testing.T) {
 	want(t, exitRefused, []string{"there is no override to end", "the level follows the score"}, "level", "clear", "--local")
 	got := decode[shivx.LevelChange](t, want(t, exitOK, nil, "level", "set", "LEVEL_2", "--for", "1h", "--why", "test", "--local", "-o", "json"))
 	require.Equal(t, shivx.Level2, got.Override.Level)
+}
+
+// TestOnlyARefusedNameIsLeftOut: any other refusal is the answer, and a repetition counts once.
+func TestOnlyARefusedNameIsLeftOut(t *testing.T) {
+	l := startLevelAgent(t)
+	l.refuse = `{"type":"` + shivx.ProblemOtherName + `","title":"asked for in the name of another","status":403}`
+	want(t, exitOK, []string{"held at LEVEL_1"}, "level", "set", "LEVEL_1", "--for", "30m", "--why", "upgrade", "--local")
+	require.Len(t, l.requests, 2)
+	require.Empty(t, l.asked.By)
+	require.Equal(t, l.keys[0], l.keys[1])
+	require.NotEmpty(t, l.keys[0])
+	first := l.keys[0]
+
+	want(t, exitOK, nil, "level", "set", "LEVEL_1", "--for", "30m", "--why", "upgrade", "--local")
+	require.NotEqual(t, first, l.keys[2], "asked for anew")
+	for _, problem := range []string{
+		`{"type":"about:blank","title":"the role operator is needed","status":403}`, `{"type":"about:blank","title":"the request came too late","status":409}`,
+	} {
+		l.requests, l.refuse = nil, problem
+		want(t, exitRefused, nil, "level", "set", "LEVEL_1", "--for", "30m", "--why", "upgrade", "--local")
+		require.Len(t, l.requests, 1)
+	}
+	l.requests, l.refuse = nil, `{"type":"`+shivx.ProblemOtherName+`","title":"asked for in the name of another","status":403}`
+	want(t, exitRefused, nil, "level", "clear", "--by", "bob", "--local")
+	require.Len(t, l.requests, 1, "who it is for was said on purpose")
 }
 
 // levelCore is the core of a host, in memory.
@@ -262,4 +300,33 @@ func TestOverrideOfAHostThatIsAway(t *testing.T) {
 	awaitOut(t, "away", "level")
 	want(t, exitNotHealed, []string{"the agent of away did not take the override within 20s", "shivx level set LEVEL_1 --local"},
 		"level", "set", "LEVEL_1", "--for", "1h", "--why", "x", "--host", "away")
+}
+
+func TestAnOverrideWithoutAnAnswerMayHaveBeenTaken(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		lost bool
+	}{
+		"no answer in time":      {context.DeadlineExceeded, true},
+		"interrupted":            {context.Canceled, true},
+		"Temporal went away":     {serviceerror.NewUnavailable("connection reset"), true},
+		"no such host":           {serviceerror.NewNotFound("workflow not found"), false},
+		"refused by the host":    {temporal.NewApplicationError("no override is in force", "NoOverride"), false},
+		"taken, and carried out": {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, c.lost, answerLost(c.err)) })
+	}
+	err := mayBeTaken(explain("override degradation@web1", context.DeadlineExceeded), "web1")
+	require.ErrorContains(t, err, "no agent answered within 10s")
+	require.Contains(t, hintOf(err), "it may have been taken: shivx level web1 shows it; ")
+	require.Contains(t, hintOf(err), "add --local")
+	var coded *codeError
+	require.ErrorAs(t, err, &coded)
+	require.Equal(t, exitNotHealed, coded.code)
+}
+
+func TestHostWhoseAuditWentBack(t *testing.T) {
+	pairs := describeHost(workflows.DegradationState{Rewinds: []workflows.Rewind{{Ledger: "l", From: 7, ToLedger: "l", To: 5, At: time.Now()}}})
+	i := slices.IndexFunc(pairs, func(p [2]string) bool { return p[0] == "went back" })
+	require.Contains(t, pairs[i][1], "from change 7 to 5, seen ")
 }

@@ -29,8 +29,10 @@ type app struct {
 	namespace string
 	config    string
 	agentAt   string
-	noColor   bool
-	wide      bool
+	// insecure lets the agent's token cross the network unencrypted.
+	insecure bool
+	noColor  bool
+	wide     bool
 
 	// began is set once a command's own code runs: an error before is one of usage.
 	began bool
@@ -85,6 +87,7 @@ from its folder, or is $SHIVX_TOKEN.
 	f.StringVar(&a.namespace, "namespace", "", "namespace in Temporal")
 	f.StringVar(&a.config, "config", "", "configuration file of the agent; else $SHIVX_CONFIG or ./shivx.yaml")
 	f.StringVar(&a.agentAt, "agent", "", "HOST:PORT of the agent; else $SHIVX_AGENT, or as in its configuration")
+	f.BoolVar(&a.insecure, "insecure", false, "send the agent's token unencrypted over the network, too: by http:// to another host")
 	f.BoolVar(&a.noColor, "no-color", false, "print without colours; so does $NO_COLOR")
 	f.BoolVar(&a.wide, "wide", false, "do not cut long cells to the terminal's width")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))

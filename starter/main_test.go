@@ -30,7 +30,7 @@ func (s suite) Run() int {
 }
 
 func TestMain(m *testing.M) {
-	testscript.Main(suite{m}, map[string]func(){"shivx": main})
+	testscript.Main(suite{m}, map[string]func(){"shivx": main, "stranger": stranger})
 }
 
 func TestScripts(t *testing.T) {

@@ -166,9 +166,15 @@ func TestATokenStaysOnItsHost(t *testing.T) {
 		require.NoError(t, err, at)
 		assert.Equal(t, token, c.token, at)
 		t.Setenv("SHIVX_TOKEN", "given")
-		c, err = (&app{agentAt: at}).agent()
+		c, err = (&app{agentAt: at, insecure: true}).agent()
 		require.NoError(t, err, at)
 		assert.Equal(t, "given", c.token, at)
+		_, err = (&app{agentAt: at}).agent()
+		if token == "" && !strings.HasPrefix(at, "https:") {
+			require.ErrorContains(t, err, "cross the network unencrypted", at)
+		} else {
+			require.NoError(t, err, at)
+		}
 	}
 	for _, at := range []string{"db1", "ftp://db1:1", "http://", "a b:1", "http://u:p@db1:1", "db1:1?x", "%zz"} {
 		_, err := (&app{agentAt: at}).agent()

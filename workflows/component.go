@@ -31,8 +31,12 @@ func (c *component) run(ctx workflow.Context) error {
 		c.adopt(ctx)
 	}
 	for {
+		atOnce := seesAtOnceWhatComesMeanwhile(ctx)
 		seen := c.changes // what arrives while something below blocks must not wait for the next timer
 		c.startDue(ctx)
+		if !atOnce {
+			seen = c.changes
+		}
 		c.show(ctx)
 		if c.mayContinueAsNew(ctx) {
 			return workflow.NewContinueAsNewError(ctx, shivx.TypeComponent, ComponentInput{Target: c.Target, State: c.ComponentState})

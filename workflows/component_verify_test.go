@@ -4,7 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
@@ -95,3 +97,33 @@ func TestSelfHealLeavesAProgramAloneWhoseHeartbeatsAreBack(t *testing.T) {
 	require.Equal(t, shivx.OutcomeHealthy, got.Last.Outcome)
 	require.False(t, f.did("Recover restart"))
 }
+
+// TestComponentDealsAtOnceWithWhatComesWhileItLooks: in histories from before, a fault that comes
+// while the entity asks the host waits for the next timer.
+func TestComponentDealsAtOnceWithWhatComesWhileItLooks(t *testing.T) {
+	for version, waits := range map[workflow.Version]time.Duration{workflow.DefaultVersion: probeEvery, 1: 0} {
+		f := newFakeHost("restart") // nothing helps
+		e := newEntity(t, f)
+		e.env.OnGetVersion("see-at-once-what-comes-meanwhile", workflow.DefaultVersion, workflow.Version(1)).Return(version)
+		e.env.OnGetVersion(mock.Anything, workflow.DefaultVersion, workflow.Version(1)).Return(workflow.Version(1)).Maybe()
+		e.at(time.Second, func() { e.fault("a") })
+		var came, healed time.Time
+		e.at(10*time.Minute, func() {
+			require.True(t, e.status().Isolated, "so it is looked at")
+			f.before = func(name string) {
+				switch {
+				case name == "Inspect" && came.IsZero():
+					came = e.env.Now()
+					e.fault("b")
+				case name == "Recover restart" && healed.IsZero():
+					healed = e.env.Now()
+				}
+			}
+		})
+		e.run(15 * time.Minute)
+		require.InDelta(t, waits.Seconds(), healed.Sub(came).Seconds(), 1, "version %d", version)
+	}
+}
+
+// probeEvery is how often a component left out of traffic is looked at.
+const probeEvery = time.Minute

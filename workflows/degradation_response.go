@@ -42,6 +42,7 @@ func setupDegradation(ctx workflow.Context, in DegradationInput) (*degradation, 
 	}
 	d.Host = in.Host
 	d.listen(ctx)
+	workflow.GoNamed(ctx, "tell people", d.tellPeople)
 	return d, d.serve(ctx)
 }
 
@@ -49,7 +50,6 @@ func (d *degradation) run(ctx workflow.Context) error {
 	for {
 		// Signals that come while an activity runs must be seen: they are counted from here.
 		seen := d.news
-		d.tellDue(ctx)
 		d.applyDue(ctx)
 		d.show(ctx)
 		if d.mayContinueAsNew(ctx) {
@@ -75,17 +75,13 @@ func (d *degradation) run(ctx workflow.Context) error {
 
 // nextDue returns the next time at which something must be done without being asked, and what.
 func (d *degradation) nextDue(ctx workflow.Context) (due time.Time, what string) {
-	now := workflow.Now(ctx)
-	if d.Unapplied && d.ApplyAt.After(now) {
-		due, what = d.ApplyAt, "try the hooks again"
-		if !d.AwaySince.IsZero() {
-			what = "ask the host again, which does not answer"
-		}
+	if !d.Unapplied || !d.ApplyAt.After(workflow.Now(ctx)) {
+		return due, ""
 	}
-	if len(d.Untold) > 0 && d.telling == "" && d.tellAt.After(now) && (due.IsZero() || d.tellAt.Before(due)) {
-		due, what = d.tellAt, "tell people again, who could not be reached"
+	if d.HostAway() {
+		return d.ApplyAt, "ask the host again, which does not answer"
 	}
-	return due, what
+	return d.ApplyAt, "try the hooks again"
 }
 
 // applyDue asks the host to switch its hooks as its level asks. Of the changes that came meanwhile
@@ -96,10 +92,11 @@ func (d *degradation) applyDue(ctx workflow.Context) {
 	}
 	d.Unapplied = false
 	in := activities.ApplyLevelInput{Host: d.Host, Number: d.Number, Level: d.Level}
-	res, err := activities.ApplyLevel.Execute(hostChange(ctx, d.Host, d.applySummary(), applyTimeout), in)
-	if ctx.Err() != nil {
-		return // the runbook is being stopped
+	answer := d.askHost(ctx, in)
+	if answer == nil || ctx.Err() != nil {
+		return // a newer change is due, or the runbook is being stopped
 	}
+	res, err := answer.level, answer.err
 	now := workflow.Now(ctx)
 	again := func(after time.Duration) {
 		if !d.Unapplied { // a newer change is due at once
@@ -131,6 +128,33 @@ func (d *degradation) applyDue(ctx workflow.Context) {
 		d.Failures++
 		d.tellOfHooks(ctx, in, wrong)
 	}
+}
+
+// hostAnswer is what came of asking the host to switch its hooks.
+type hostAnswer struct {
+	level activities.AppliedLevel
+	err   error
+}
+
+// askHost asks the host to switch its hooks. It returns nil when a newer change has waited for the
+// answer for too long: the host is asked for that one then, and this one is called off.
+func (d *degradation) askHost(ctx workflow.Context, in activities.ApplyLevelInput) *hostAnswer {
+	asking, callOff := workflow.WithCancel(ctx)
+	defer callOff()
+	var answer *hostAnswer
+	workflow.GoNamed(asking, "ask the host", func(ctx workflow.Context) {
+		level, err := activities.ApplyLevel.Execute(hostApply(ctx, d.Host, d.applySummary()), in)
+		answer = &hostAnswer{level, err}
+	})
+	answered := func() bool { return answer != nil }
+	err := workflow.Await(ctx, func() bool { return answered() || d.Unapplied })
+	if err != nil || answered() {
+		return answer
+	}
+	_, _ = workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
+		Timeout: overtakeAfter, TimerOptions: workflow.TimerOptions{Summary: "a newer change waits"},
+	}, answered)
+	return answer
 }
 
 func (d *degradation) applySummary() string {
@@ -188,42 +212,55 @@ func (d *degradation) tellOfHooks(ctx workflow.Context, in activities.ApplyLevel
 		return
 	}
 	d.ToldHooks = append(d.ToldHooks, fresh...)
+	now := workflow.Now(ctx)
 	d.say(Message{
-		Key: fmt.Sprintf("%s/%d/hooks/%s", d.Ledger, in.Number, strings.Join(fresh, ",")), At: workflow.Now(ctx),
+		Key: fmt.Sprintf("%s/%d@%s/hooks/%s", d.Ledger, in.Number, now.UTC().Format(time.RFC3339Nano), strings.Join(fresh, ",")), At: now,
 		Text: fmt.Sprintf("load-shedding hooks of %s are not what its level %s asks for: %s", d.Host, d.LevelNow(), d.LastError),
 		Hint: "look at the hook's command or plugin on the host; it is tried again every " + shivx.Duration(askAgain).String() + " until it works",
 	})
 }
 
-// tellDue tells people the oldest message that they were not told yet. The level goes on being
-// applied meanwhile.
-func (d *degradation) tellDue(ctx workflow.Context) {
-	if len(d.Untold) == 0 || d.telling != "" || workflow.Now(ctx).Before(d.tellAt) {
-		return
-	}
-	m := d.Untold[0]
-	d.telling = m.Key
-	workflow.GoNamed(ctx, "tell people", func(ctx workflow.Context) {
-		ok := tell(ctx, activities.EscalateInput{
-			Target: shivx.Target{Component: shivx.ModuleHost, Host: d.Host}, Run: shivx.DegradationID(d.Host),
-			Message: m.Text, Hint: m.Hint, Key: m.Key,
-		}, !d.AwaySince.IsZero())
-		d.telling = ""
-		d.news++
-		if !ok {
-			d.tellAt = workflow.Now(ctx).Add(tellAgain)
+// tellPeople tells people what they are to be told, the oldest first. The main loop, which waits for
+// the host, does not hold it up.
+func (d *degradation) tellPeople(ctx workflow.Context) {
+	for workflow.Await(ctx, func() bool { return len(d.Untold) > 0 }) == nil {
+		said := d.said
+		if d.tellOldest(ctx) {
+			continue
+		}
+		d.unheard = d.said == said
+		_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
+			Timeout: tellAgain, TimerOptions: workflow.TimerOptions{Summary: "tell people again, who could not be reached"},
+		}, func() bool { return d.said != said })
+		if err != nil {
 			return
 		}
+		d.unheard = false
+	}
+}
+
+func (d *degradation) tellOldest(ctx workflow.Context) bool {
+	m := d.Untold[0]
+	d.telling = m.Key
+	ok := tell(ctx, activities.EscalateInput{
+		Target: shivx.Target{Component: shivx.ModuleHost, Host: d.Host}, Run: shivx.DegradationID(d.Host),
+		Message: m.Text, Hint: m.Hint, Key: m.Key,
+	}, !d.AwaySince.IsZero())
+	d.telling = ""
+	d.news++
+	if ok {
 		d.Untold = slices.DeleteFunc(d.Untold, func(other Message) bool { return other.Key == m.Key })
 		m.At = workflow.Now(ctx)
 		d.Told = latest(append(d.Told, m), toldKept)
-	})
+		d.show(ctx) // the main loop may be waiting for the host
+	}
+	return ok
 }
 
 // cutPossible says whether the history should and may be cut here.
 func (d *degradation) cutPossible(ctx workflow.Context) bool {
 	return workflow.GetInfo(ctx).GetContinueAsNewSuggested() &&
-		workflow.AllHandlersFinished(ctx) && d.telling == ""
+		workflow.AllHandlersFinished(ctx) && d.telling == "" && (len(d.Untold) == 0 || d.unheard)
 }
 
 func (d *degradation) mayContinueAsNew(ctx workflow.Context) bool {

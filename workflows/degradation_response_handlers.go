@@ -31,28 +31,48 @@ func (d *degradation) onChange(ctx workflow.Context, c shivx.LevelChange) {
 		workflow.GetLogger(ctx).Warn("this is no change of this host", "host", c.Host, "ledger", c.Ledger, "number", c.Number, "level", c.To)
 		return
 	}
-	isNew, late := d.count(c, workflow.Now(ctx))
-	if !isNew {
+	v := d.count(c, workflow.Now(ctx))
+	if v == seenBefore {
 		return
 	}
 	d.news++
-	d.keep(c)
-	if late {
+	d.keep(c, v == isLate)
+	if v == isLate {
 		return
 	}
-	if d.Level != c.To {
+	if d.Level != c.To || c.From != c.To {
 		d.Since = c.At
 	}
 	d.Level, d.Override = c.To, c.Override
 	d.Unapplied, d.ApplyAt = true, time.Time{}
+	if v == isRewind {
+		d.noteRewind(c)
+	}
 	d.noteEmergency(c)
+	d.show(ctx) // the main loop may be waiting for the host
+}
+
+// keyOf is the beginning of the keys of messages about a change. People are told each key once, and
+// an audit that went back gives numbers again.
+func keyOf(c shivx.LevelChange) string {
+	return fmt.Sprintf("%s/%d@%s", c.Ledger, c.Number, c.At.UTC().Format(time.RFC3339Nano))
+}
+
+// noteRewind has people told that the audit went back.
+func (d *degradation) noteRewind(c shivx.LevelChange) {
+	d.say(Message{
+		Key: keyOf(c) + "/rewind", At: c.At,
+		Text: fmt.Sprintf("the audit of %s went back %s: was an old copy of its files put back?", d.Host, d.Rewinds[len(d.Rewinds)-1].Line()),
+		Hint: "if so, nothing needs to be done: its changes count from there; if not, look for a second agent that runs as " +
+			d.Host + ", and run shivx ledger verify on the host",
+	})
 }
 
 // noteEmergency has people told that an emergency has begun or is over.
 func (d *degradation) noteEmergency(c shivx.LevelChange) {
 	switch {
-	case c.To == shivx.LevelEmergency && d.Emergency == "":
-		d.Emergency = fmt.Sprintf("%s/%d/emergency", c.Ledger, c.Number)
+	case c.To == shivx.LevelEmergency && (d.Emergency == "" || c.From != c.To):
+		d.Emergency = keyOf(c) + "/emergency"
 		d.say(Message{
 			Key: d.Emergency, At: c.At,
 			Text: fmt.Sprintf("%s is in EMERGENCY since %s, only the core is on: %s", d.Host, c.At.UTC().Format(time.RFC3339), c.Reason),
@@ -77,6 +97,8 @@ func (d *degradation) noteEmergency(c shivx.LevelChange) {
 // say has people told, after what they are told before.
 func (d *degradation) say(m Message) {
 	d.Untold = append(d.Untold, m)
+	d.said++
+	d.unheard = false
 	if len(d.Untold) > untoldKept {
 		i := 0
 		if d.Untold[0].Key == d.telling {
@@ -101,12 +123,16 @@ func validOverride(ctx workflow.Context, r shivx.OverrideRequest) error {
 	if err := spelled(r).Check(); err != nil {
 		return badInput(err.Error() + " — " + shivx.HintOf(err))
 	}
-	if !r.NotAfter.IsZero() && workflow.Now(ctx).After(r.NotAfter) {
-		return temporal.NewNonRetryableApplicationError(
-			"the request was held up for so long that nobody waits for it any more — ask again; if this comes at once, compare the clocks",
-			activities.ErrHostAway, nil)
+	return inTime(ctx, r)
+}
+
+// inTime refuses a request that nobody waits for any more.
+func inTime(ctx workflow.Context, r shivx.OverrideRequest) error {
+	err := r.InTime(workflow.Now(ctx))
+	if err == nil {
+		return nil
 	}
-	return nil
+	return temporal.NewNonRetryableApplicationError(err.Error()+" — "+shivx.HintOf(err), activities.ErrHostAway, nil)
 }
 
 // override hands a person's request to the host, whose ledger is the one order of all changes: the
@@ -116,6 +142,9 @@ func (d *degradation) override(ctx workflow.Context, r shivx.OverrideRequest) (s
 		return shivx.LevelChange{}, err
 	}
 	defer d.mutex.Unlock()
+	if err := inTime(ctx, r); err != nil { // it may have waited for those before it
+		return shivx.LevelChange{}, err
+	}
 	r = spelled(r)
 	what, local := fmt.Sprintf("hold %s at %s for %s, asked for by %s", d.Host, r.Level, r.For, r.By), "set "+string(r.Level)
 	if r.End {
@@ -128,13 +157,21 @@ func (d *degradation) override(ctx workflow.Context, r shivx.OverrideRequest) (s
 	if err == nil {
 		return change, nil
 	}
-	if hostVanished(err) {
-		return change, temporal.NewNonRetryableApplicationError(fmt.Sprintf(
+	return shivx.LevelChange{}, d.notOverridden(err, local)
+}
+
+// notOverridden says why there is no override; local is how to ask on the host itself.
+func (d *degradation) notOverridden(err error, local string) error {
+	timeout, timedOut := errors.AsType[*temporal.TimeoutError](err)
+	if hostVanished(err) && timeout.Unwrap() == nil { // it has no cause: there was no earlier attempt
+		return temporal.NewNonRetryableApplicationError(fmt.Sprintf(
 			"the agent of %s did not take the override within %s — is it up, and connected to Temporal? On the host itself this works without Temporal: shivx level %s --local, or the agent's route /api/resilience/override",
 			d.Host, overridePatience, local), activities.ErrHostAway, nil)
 	}
-	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok {
-		return change, temporal.NewNonRetryableApplicationError(app.Message(), app.Type(), nil)
+	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok && !timedOut {
+		return temporal.NewNonRetryableApplicationError(app.Message(), app.Type(), nil)
 	}
-	return change, err
+	return temporal.NewNonRetryableApplicationError(fmt.Sprintf(
+		"the agent of %s did not say what came of the override: it may have been taken — shivx level %s shows it", d.Host, d.Host),
+		activities.ErrOverrideUnknown, nil)
 }

@@ -27,16 +27,22 @@ const (
 	overrideTimeout = 20 * time.Second
 )
 
+// overtakeAfter is how long a change of the level waits for an answer about an older one. The host
+// finishes the hook that it is switching, and then does what is newest.
+const overtakeAfter = 10 * time.Second
+
 // overridePatience is how long a person waits for the agent of a host to take an override.
 const overridePatience = 20 * time.Second
 
-// How much is kept: changes, messages to people, numbers that are missing, and ledgers that came before.
+// How much is kept: changes, messages to people, numbers that are missing, ledgers that came
+// before, and times that the audit went back.
 const (
 	changesKept = 100
 	toldKept    = 20
 	untoldKept  = 20
 	spansKept   = 20
 	ledgersKept = 5
+	rewindsKept = 5
 )
 
 // DegradationState is what a DegradationResponse knows; it is the answer to the query "status".
@@ -53,8 +59,10 @@ type DegradationState struct {
 	Number uint64 `json:"number"`
 	// FormerLedgers lists ledgers that numbered the changes before, oldest first.
 	FormerLedgers []FormerLedger `json:"former_ledgers,omitempty"`
-	// MissingNumbers lists changes of the ledger that were never told. The host tells them in order,
-	// so that its position in the ledger must have been lost.
+	// Rewinds says when the host's audit went back, as after an old copy was put back; oldest first.
+	Rewinds []Rewind `json:"rewinds,omitempty"`
+	// MissingNumbers lists changes of the ledger, after the first that was told, that were never told.
+	// The host tells them in order, so that its position in the ledger must have been lost.
 	MissingNumbers []Span `json:"missing_numbers,omitempty"`
 	// Changes are the latest ones, oldest first.
 	Changes []shivx.LevelChange `json:"changes,omitempty"`
@@ -102,6 +110,18 @@ type FormerLedger struct {
 	Until time.Time `json:"until"`
 }
 
+// Rewind is one time that the host's audit went back.
+type Rewind struct {
+	// Ledger and From are the last change before.
+	Ledger string `json:"ledger"`
+	From   uint64 `json:"from"`
+	// ToLedger and To are the last change of the copy that was put back.
+	ToLedger string `json:"to_ledger"`
+	To       uint64 `json:"to"`
+	// At is when the first change came that showed it.
+	At time.Time `json:"at"`
+}
+
 // Message is something to tell people.
 type Message struct {
 	Key  string    `json:"key"`
@@ -116,8 +136,10 @@ type degradation struct {
 	news    int // grows with everything that the main loop must look at
 	mutex   workflow.Mutex
 	signal  signalReader
-	telling string    // key of the message that people are being told just now
-	tellAt  time.Time // when people who could not be reached are told again
+	telling string // key of the message that people are being told just now
+	said    int    // grows with every message to people
+	// unheard is true while people, who could not be reached, are to be told again later.
+	unheard bool
 }
 
 // HostAway says whether the host did not answer when it was asked last.
@@ -135,57 +157,6 @@ func (s DegradationState) LevelNow() shivx.Level {
 func (s *DegradationState) answered(a activities.AppliedLevel, now time.Time) {
 	s.AppliedAt, s.InForce, s.InForceNumber, s.AutomaticLevel = now, a.Level, a.Number, a.Automatic
 	s.Score, s.Confidence, s.FeaturesOff, s.Hooks = a.Score, a.Confidence, a.FeaturesOff, a.Hooks
-}
-
-// count says whether the change is new, and keeps the count of its ledger. late is true for a
-// number that was missing: newer ones are known.
-func (s *DegradationState) count(c shivx.LevelChange, now time.Time) (isNew, late bool) {
-	if slices.ContainsFunc(s.FormerLedgers, func(f FormerLedger) bool { return f.Ledger == c.Ledger }) {
-		return false, false
-	}
-	if c.Ledger != s.Ledger {
-		if s.Ledger != "" {
-			s.FormerLedgers = latest(append(s.FormerLedgers, FormerLedger{s.Ledger, s.Number, now}), ledgersKept)
-		}
-		s.Ledger, s.Number, s.MissingNumbers = c.Ledger, 0, nil
-		s.InForce, s.InForceNumber = "", 0 // was numbered by the other ledger
-	}
-	if c.Number <= s.Number {
-		return s.fill(c.Number), true
-	}
-	if c.Number > s.Number+1 {
-		s.MissingNumbers = latest(append(s.MissingNumbers, Span{s.Number + 1, c.Number - 1}), spansKept)
-	}
-	s.Number = c.Number
-	return true, false
-}
-
-// fill takes n out of the missing numbers and says whether it was among them.
-func (s *DegradationState) fill(n uint64) bool {
-	for i, m := range s.MissingNumbers {
-		if n < m.From || n > m.To {
-			continue
-		}
-		var rest []Span
-		if m.From < n {
-			rest = append(rest, Span{m.From, n - 1})
-		}
-		if n < m.To {
-			rest = append(rest, Span{n + 1, m.To})
-		}
-		s.MissingNumbers = slices.Replace(s.MissingNumbers, i, i+1, rest...)
-		return true
-	}
-	return false
-}
-
-// keep puts a change among the others, in the order of the ledger.
-func (s *DegradationState) keep(c shivx.LevelChange) {
-	at := len(s.Changes)
-	for at > 0 && s.Changes[at-1].Ledger == c.Ledger && s.Changes[at-1].Number > c.Number {
-		at--
-	}
-	s.Changes = latest(slices.Insert(s.Changes, at, c), changesKept)
 }
 
 // latest drops the oldest so that n are left.

@@ -464,7 +464,7 @@ func TestDegradationContinuesAsNewWithItsState(t *testing.T) {
 	r.host.broken["stop-batch"] = "exit status 1"
 	var before workflows.DegradationState
 	r.at(time.Second, func() { r.goTo(shivx.LevelEmergency) })
-	r.at(65*time.Second, func() {
+	r.at(15*time.Second, func() {
 		before = r.status()
 		r.host.during = sync.OnceFunc(func() { // the hooks are tried again; meanwhile a change comes
 			r.env.SetContinueAsNewSuggested(true)
@@ -498,8 +498,9 @@ func TestDegradationShowsItselfInTheTemporalUI(t *testing.T) {
 	r := newResponse(t)
 	r.at(time.Second, func() {
 		r.host.broken["stop-batch"] = "exit | status 1"
+		r.goTo(shivx.Level1)
 		c := r.host.change(shivx.LevelEmergency, r.env.Now())
-		c.Number = 3
+		c.Number = 4
 		c.Override = &shivx.Override{Level: shivx.LevelEmergency, By: "ana", Why: "drill", Until: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 		r.send(c)
 	})
@@ -509,7 +510,7 @@ func TestDegradationShowsItselfInTheTemporalUI(t *testing.T) {
 		var meta sdkpb.WorkflowMetadata
 		require.NoError(t, v.Get(&meta))
 		for _, want := range []string{"### h1: EMERGENCY", "| override | EMERGENCY until 2026-01-02T03:04:05Z by ana: drill |",
-			`exit \| status 1`, "| missing changes | 1–2 |", "| 3 | ", "change to EMERGENCY"} {
+			`exit \| status 1`, "| missing changes | 2–3 |", "| 4 | ", "change to EMERGENCY"} {
 			require.Contains(t, meta.CurrentDetails, want)
 		}
 		def := meta.Definition

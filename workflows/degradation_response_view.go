@@ -41,6 +41,9 @@ func (d *degradation) show(ctx workflow.Context) {
 		f := d.FormerLedgers[n-1]
 		row("ledger", fmt.Sprintf("`%s` counts anew since %s; `%s` ended at %d", d.Ledger, f.Until.Format(time.RFC3339), f.Ledger, f.Number))
 	}
+	if n := len(d.Rewinds); n > 0 {
+		row("went back", d.Rewinds[n-1].Line()+" at "+d.Rewinds[n-1].At.Format(time.RFC3339)+": was an old copy put back?")
+	}
 	for _, m := range d.Untold {
 		row("to be told", m.Text)
 	}

@@ -48,6 +48,15 @@ func hostChange(ctx workflow.Context, host, summary string, timeout time.Duratio
 	})
 }
 
+// hostApply is hostChange for the hooks of a host. The host does what is newest by then: when a newer
+// change calls this one off, nobody waits for its end.
+func hostApply(ctx workflow.Context, host, summary string) workflow.Context {
+	ctx = hostChange(ctx, host, summary, applyTimeout)
+	o := workflow.GetActivityOptions(ctx)
+	o.WaitForCancellation = false
+	return workflow.WithActivityOptions(ctx, o)
+}
+
 // record is for activities that write to a ledger or tell people; they are idempotent and
 // are tried for as long as the host is there.
 func record(ctx workflow.Context, queue, summary string) workflow.Context {

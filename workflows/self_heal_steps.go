@@ -157,7 +157,14 @@ func (h *selfHeal) giveUp(ctx workflow.Context) ending {
 	}
 	end := ending{outcome: shivx.OutcomeFailed, escalate: true,
 		message: fmt.Sprintf("no strategy of %d helped; last: %s", len(h.ladder()), h.lastFailure()),
-		hint:    "see the steps of the run; the state before the recovery is in checkpoint " + h.checkpt}
+		hint:    "see the steps of the run"}
+	if len(h.ladder()) == 0 {
+		end.message = "it has no strategy to recover it: " + h.why()
+		end.hint = "repair it; once its checks pass it is verified and in service again by itself"
+	}
+	if h.checkpt != "" {
+		end.hint += "; the state before the recovery is in checkpoint " + h.checkpt
+	}
 	if !h.stopped() && h.isolated && !h.policy.StayIsolated {
 		if err := h.putBack(ctx); err != nil {
 			end.message += "; and it could not be put back into traffic: " + reason(err)

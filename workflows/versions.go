@@ -10,3 +10,10 @@ import "go.temporal.io/sdk/workflow"
 func verifiesWhatWasGivenUp(ctx workflow.Context) bool {
 	return workflow.GetVersion(ctx, "verify-what-was-given-up", workflow.DefaultVersion, 1) >= 1
 }
+
+// seesAtOnceWhatComesMeanwhile: an entity deals at once with what comes while it waits for an answer,
+// such as a fault while it looks whether a component is well again. Before, that waited for the next
+// timer or the next signal.
+func seesAtOnceWhatComesMeanwhile(ctx workflow.Context) bool {
+	return workflow.GetVersion(ctx, "see-at-once-what-comes-meanwhile", workflow.DefaultVersion, 1) >= 1
+}

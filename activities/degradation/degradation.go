@@ -27,6 +27,10 @@ const (
 	overrideTimeout = 20 * time.Second
 )
 
+// clocksApart is how far the clocks of this host and of whoever asks for an override may be apart,
+// beyond what the request allows for.
+const clocksApart = 10 * time.Second
+
 // Core keeps the level of this host.
 type Core interface {
 	// Override holds the host at a level, or ends that; the same key has an effect once.
@@ -96,6 +100,13 @@ func (a *Activities) SetOverride(ctx context.Context, in activities.SetOverrideI
 	if err := in.Request.Check(); err != nil {
 		return shivx.LevelChange{}, refused(err, "BadInput")
 	}
+	if err := in.Request.InTime(time.Now().Add(-clocksApart)); err != nil {
+		if activity.GetInfo(ctx).Attempt > 1 { // what came of the first is not known
+			return shivx.LevelChange{}, refused(fmt.Errorf("the agent of %s was interrupted over the override: it may have been taken — shivx level %s shows it",
+				in.Host, in.Host), activities.ErrOverrideUnknown)
+		}
+		return shivx.LevelChange{}, refused(err, activities.ErrHostAway)
+	}
 	ctx, stop := lasting(ctx, overrideTimeout)
 	defer stop()
 	change, err := a.Core.Override(ctx, in.Key, in.Request)
@@ -128,9 +139,13 @@ func refused(err error, kind string) error {
 }
 
 // ended is the error of an activity that was ended: it is tried again after the agent's stop, and
-// not when it took too long.
+// not when it took too long or is not wanted any more.
 func ended(ctx context.Context, what, kind string) error {
-	err := fmt.Errorf("%s: %w", what, context.Cause(ctx))
+	cause := context.Cause(ctx)
+	if temporal.IsCanceledError(cause) {
+		return cause
+	}
+	err := fmt.Errorf("%s: %w", what, cause)
 	if errors.Is(err, worker.ErrWorkerShutdown) {
 		return err
 	}
@@ -138,10 +153,11 @@ func ended(ctx context.Context, what, kind string) error {
 }
 
 // lasting bounds an activity by its timeout and tells Temporal every second that it lives, until
-// stop is called. It ends early only when the agent stops: a hook that was cut off because the
-// agent has lost touch with Temporal would have to be switched again.
+// stop is called. It ends early when the agent stops, and when the workflow does not want it any more:
+// then a newer change is asked for. It does not end because the agent has lost touch with Temporal: a
+// hook that was left out would have to be switched later.
 func lasting(ctx context.Context, timeout time.Duration) (bound context.Context, stop func()) {
-	stopping, alive := activity.GetWorkerStopChannel(ctx), context.WithoutCancel(ctx)
+	stopping, cancelled, alive := activity.GetWorkerStopChannel(ctx), ctx.Done(), context.WithoutCancel(ctx)
 	bound, cancel := context.WithCancelCause(alive)
 	bound, let := context.WithTimeoutCause(bound, timeout, fmt.Errorf("it took longer than %s", timeout))
 	done := make(chan struct{})
@@ -155,6 +171,11 @@ func lasting(ctx context.Context, timeout time.Duration) (bound context.Context,
 			case <-stopping:
 				cancel(worker.ErrWorkerShutdown)
 				stopping = nil
+			case <-cancelled:
+				if cause := context.Cause(ctx); temporal.IsCanceledError(cause) {
+					cancel(cause)
+				}
+				cancelled = nil
 			case <-t.C:
 				activity.RecordHeartbeat(alive)
 			}

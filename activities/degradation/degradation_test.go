@@ -170,6 +170,25 @@ func TestApplyLevelEndsWithTheAgentAlone(t *testing.T) {
 	})
 }
 
+func TestApplyLevelEndsWhenItIsCalledOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCore()
+		c.hold = make(chan struct{})
+		env := newEnv(c)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		env.SetWorkerOptions(worker.Options{BackgroundActivityContext: ctx})
+		done := make(chan error, 1)
+		go func() {
+			_, err := apply(env, "h1")
+			done <- err
+		}()
+		synctest.Wait()
+		cancel(temporal.NewCanceledError()) // as the SDK does when the workflow asks for it
+		require.True(t, temporal.IsCanceledError(<-done))
+		require.True(t, temporal.IsCanceledError(c.ended))
+	})
+}
+
 func TestApplyLevelIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCore()
@@ -219,6 +238,20 @@ func TestSetOverrideIsNotTriedAgainWhenItFails(t *testing.T) {
 	c.status.Override, c.override = &shivx.Override{}, errors.New("input/output error")
 	_, err = override(env, end)
 	requireType(t, err, activities.ErrOverrideFailed, true)
+}
+
+func TestSetOverrideIsNotDoneForWhoeverWaitsNoMore(t *testing.T) {
+	c := newCore()
+	env := newEnv(c)
+	in := activities.SetOverrideInput{Host: "h1", Key: "k", Request: asked}
+	in.Request.NotAfter = time.Now().Add(-time.Minute)
+	_, err := override(env, in)
+	require.ErrorContains(t, err, "nobody waits for it any more — ask again; if this comes at once, compare the clocks")
+	requireType(t, err, activities.ErrHostAway, true)
+	require.Empty(t, c.changes)
+	in.Request.NotAfter = time.Now().Add(-time.Second) // the clocks may be apart
+	_, err = override(env, in)
+	require.NoError(t, err)
 }
 
 func TestEntityOptionsNameTheHost(t *testing.T) {
