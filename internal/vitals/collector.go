@@ -72,14 +72,25 @@ func short(v float64) string {
 
 // ofBytes writes "7.2 of 8.0 GiB", both in the unit of the second.
 func ofBytes(used, total float64) string {
-	unit, name := 1.0, "bytes"
-	for _, n := range []string{"KiB", "MiB", "GiB", "TiB", "PiB"} {
-		if total < unit*1024 {
+	unit, name := unitOf(total)
+	return short(used/unit) + " of " + short(total/unit) + " " + name
+}
+
+// bytesText writes "8.0 GiB".
+func bytesText(n float64) string {
+	unit, name := unitOf(n)
+	return short(n/unit) + " " + name
+}
+
+func unitOf(n float64) (unit float64, name string) {
+	unit, name = 1.0, "bytes"
+	for _, next := range []string{"KiB", "MiB", "GiB", "TiB", "PiB"} {
+		if n < unit*1024 {
 			break
 		}
-		unit, name = unit*1024, n
+		unit, name = unit*1024, next
 	}
-	return short(used/unit) + " of " + short(total/unit) + " " + name
+	return unit, name
 }
 
 // ofCount writes "681 of 2466170".

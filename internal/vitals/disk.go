@@ -10,15 +10,15 @@ import (
 	"slices"
 	"time"
 
-	"github.com/shirou/gopsutil/v3/disk"
 	"golang.org/x/sys/unix"
 )
 
-// goneFor is how long a mount that is gone is still named.
-const goneFor = time.Hour
-
-// usageFunc asks a file system, seen at path, how full it is. It may hang.
-type usageFunc func(ctx context.Context, path string, m mount) (*disk.UsageStat, error)
+const (
+	// goneFor is how long a mount that is gone is still named.
+	goneFor = time.Hour
+	// silentFor is how many samples in a row a file system must not answer to count as broken.
+	silentFor = 2
+)
 
 // disks is what is known of the mounts.
 type disks struct {
@@ -33,20 +33,11 @@ type disks struct {
 // watchedMount was seen in a sample.
 type watchedMount struct {
 	mount
-	turn   uint64 // of the last sample it was in
-	seen   time.Duration
-	inodes bool // it has told a number of inodes
-}
-
-// probe is one question to a file system.
-type probe struct {
-	since  time.Duration
-	answer chan usageAnswer
-}
-
-type usageAnswer struct {
-	usage *disk.UsageStat
-	err   error
+	turn     uint64 // of the last sample it was in
+	seen     time.Duration
+	inodes   bool // it has told a number of inodes
+	writable bool // it was writable once
+	silent   int  // samples in a row without an answer
 }
 
 func newDisks() disks {
@@ -69,19 +60,50 @@ func (s *Sampler) readDisks(ctx context.Context, c *collector) {
 	d.turn++
 	answers := s.askAll(ctx, now)
 	for i, m := range d.chosen {
-		w := d.known[m.point]
-		if w == nil || w.mount != m {
-			w = &watchedMount{mount: m}
-			d.known[m.point] = w
-		}
+		w := d.watch(m)
 		w.turn, w.seen = d.turn, now
-		if answers[i].err != nil {
-			d.missing(c, m.point, answers[i].err.Error())
-			continue
-		}
-		s.addDisk(c, w, answers[i].usage)
+		s.addDisk(c, w, answers[i])
 	}
 	s.addGone(c, now)
+}
+
+// watch returns what is known of a mount.
+func (d *disks) watch(m mount) *watchedMount {
+	w := d.known[m.point]
+	if w == nil || !w.same(m) {
+		w = &watchedMount{}
+		d.known[m.point] = w
+	}
+	w.mount, w.writable = m, w.writable || !m.ro
+	return w
+}
+
+// turned says whether a file system was writable when it was watched and is read-only now.
+func (d *disks) turned(m mount) bool {
+	w := d.known[m.point]
+	return m.ro && w != nil && w.writable && w.same(m)
+}
+
+// fault says why nothing can be written to a file system, however much space it has; "" when
+// something can. err is what came of the question to it.
+func (w *watchedMount) fault(err error) string {
+	var silence errSilent
+	switch {
+	case errors.Is(err, context.Canceled): // it was not asked
+	case errors.As(err, &silence), errors.Is(err, unix.EIO):
+		w.silent++
+	default:
+		w.silent = 0
+	}
+	switch {
+	case w.ro && (w.writable || w.failed()):
+		return "mounted read-only: nothing can be written"
+	case w.silent >= silentFor && errors.Is(err, unix.EIO):
+		return unix.EIO.Error()
+	case w.silent >= silentFor:
+		return "does not answer"
+	}
+	return ""
 }
 
 // missing adds what is expected of a mount without its value.
@@ -119,84 +141,36 @@ func (s *Sampler) readMounts() error {
 	return nil
 }
 
-// askAll asks every chosen file system at the same time and returns the answers in their order.
-// One that hangs keeps its goroutine, and is not asked again before that has ended.
-func (s *Sampler) askAll(ctx context.Context, now time.Duration) []usageAnswer {
-	d := &s.disks
-	maps.DeleteFunc(d.probes, func(_ string, p *probe) bool { return len(p.answer) > 0 }) // too late to count
-	answers := make([]usageAnswer, len(d.chosen))
-	asked := make([]*probe, len(d.chosen))
-	for i, m := range d.chosen {
-		if p := d.probes[m.point]; p != nil {
-			answers[i].err = fmt.Errorf("the file system has not answered for %s", (now - p.since).Round(time.Second))
-			continue
+// addDisk adds what a file system has told. One to which nothing can be written is as good as full.
+func (s *Sampler) addDisk(c *collector, w *watchedMount, a usageAnswer) {
+	u, err := a.usage, a.err
+	if err == nil && u.Total > 0 && (u.Used > u.Total || u.Free > u.Total) {
+		err = errors.New("the file system tells of more space than it has")
+	}
+	fault := w.fault(err)
+	switch {
+	case err != nil && fault == "":
+		s.disks.missing(c, w.point, err.Error())
+		return
+	case err != nil:
+		addSpace(c, w.point, 100, fault)
+		if w.inodes {
+			c.missing(Inodes, w.point, err.Error())
 		}
-		p := &probe{since: now, answer: make(chan usageAnswer, 1)}
-		d.probes[m.point], asked[i] = p, p
-		go func() {
-			u, err := s.o.usage(context.WithoutCancel(ctx), s.path(m.point), m)
-			p.answer <- usageAnswer{u, err}
-		}()
-	}
-	until, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
-	for i, p := range asked {
-		if p == nil {
-			continue
-		}
-		select {
-		case answers[i] = <-p.answer:
-			delete(d.probes, d.chosen[i].point)
-		case <-until.Done():
-			answers[i].err = s.noAnswer(until)
-		}
-	}
-	return answers
-}
-
-func (s *Sampler) noAnswer(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("the file system did not answer within %s", s.o.Timeout)
-	}
-	return fmt.Errorf("ask the file system: %w", ctx.Err())
-}
-
-// readUsage asks the kernel. What is seen at the path must be the device that is said to be
-// mounted there: in a container that watches its host a mount may not have come through, and
-// just now it may have been unmounted. Devices made up by the file system are not compared, for
-// btrfs tells two different ones.
-func readUsage(ctx context.Context, path string, m mount) (*disk.UsageStat, error) {
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return nil, fmt.Errorf("stat %s: %w", path, err)
-	}
-	if m.major != 0 && unix.Mkdev(m.major, m.minor) != st.Dev {
-		return nil, fmt.Errorf("another file system is seen at %s", path)
-	}
-	u, err := disk.UsageWithContext(ctx, path)
-	if err != nil {
-		return nil, fmt.Errorf("statfs %s: %w", path, err)
-	}
-	return u, nil
-}
-
-// addDisk adds what a file system has told, in percent as df(1) has it: space kept for root is not there.
-func (s *Sampler) addDisk(c *collector, w *watchedMount, u *disk.UsageStat) {
-	if u.Total == 0 {
+		return
+	case u.Total == 0:
 		if slices.Contains(s.o.Mounts, w.point) {
 			c.missing(Disk, w.point, "the file system has no size")
 		}
 		return // such as /proc, matched by a pattern
 	}
-	if u.Used > u.Total || u.Free > u.Total {
-		c.missing(Disk, w.point, "the file system tells of more space than it has")
-		return
-	}
+	// As df(1) has it: space kept for root is not there.
 	used, free := float64(u.Used), float64(u.Free)
-	percent := 100 * used / (used + free)
-	detail := ofBytes(used, used+free)
-	if c.add(Reading{Resource: Disk, Subject: w.point, Percent: percent, Detail: detail}, rounding) {
-		c.labelled("shivx_host_filesystem_used_ratio", "mountpoint", w.point, c.percent()/100)
+	percent, detail := 100*used/(used+free), ofBytes(used, used+free)
+	if fault != "" {
+		percent, detail = 100, fault
+	}
+	if addSpace(c, w.point, percent, detail) {
 		c.labelled("shivx_host_filesystem_free_bytes", "mountpoint", w.point, free)
 		c.labelled("shivx_host_filesystem_size_bytes", "mountpoint", w.point, float64(u.Total))
 	}
@@ -209,6 +183,14 @@ func (s *Sampler) addDisk(c *collector, w *watchedMount, u *disk.UsageStat) {
 		c.labelled("shivx_host_filesystem_inodes_used_ratio", "mountpoint", w.point, c.percent()/100)
 		c.labelled("shivx_host_filesystem_inodes_free", "mountpoint", w.point, float64(u.InodesFree))
 	}
+}
+
+func addSpace(c *collector, point string, percent float64, detail string) bool {
+	if !c.add(Reading{Resource: Disk, Subject: point, Percent: percent, Detail: detail}, rounding) {
+		return false
+	}
+	c.labelled("shivx_host_filesystem_used_ratio", "mountpoint", point, c.percent()/100)
+	return true
 }
 
 // addGone names mounts that were watched and are not there any more, for a while, and those that
@@ -226,8 +208,8 @@ func (s *Sampler) addGone(c *collector, now time.Duration) {
 			delete(d.known, point)
 		case !mounted:
 			d.missing(c, point, "no longer mounted")
-		case is.ro && !w.ro:
-			d.missing(c, point, "now mounted read-only")
+		case !w.same(is):
+			d.missing(c, point, "another file system is mounted there")
 		default: // the same device is watched at another place
 			delete(d.known, point)
 		}

@@ -2,11 +2,9 @@ package vitals
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -99,63 +97,42 @@ func TestVanishedMountIsNamedForAnHour(t *testing.T) {
 	}
 }
 
-// TestHungFileSystemIsAskedOnce: one call hangs, the others are answered, and only when it has
-// ended is the file system asked again.
-func TestHungFileSystemIsAskedOnce(t *testing.T) {
+// TestRemovableMediaAreLeftOut unless they are chosen: a stick whose disk says so, at any place.
+func TestRemovableMediaAreLeftOut(t *testing.T) {
 	h := newHost(t, "base")
-	o := h.options()
-	o.Timeout = 20 * time.Millisecond
-	var calls atomic.Int32
-	release, ended := make(chan struct{}), make(chan struct{})
-	o.usage = func(ctx context.Context, path string, m mount) (*disk.UsageStat, error) {
-		if m.point == "/var" && calls.Add(1) == 2 {
-			<-release
-			defer close(ended)
+	h.trees[0]["proc/1/mountinfo"] = `21 1 8:1 / / rw - ext4 /dev/sda1 rw
+30 21 8:2 / /var rw - ext4 /dev/sda2 rw
+31 21 8:17 / /srv/stick rw - ext4 /dev/sdb1 rw
+32 21 8:32 / /srv/card rw - ext4 /dev/sdc rw
+33 21 8:48 / /media/usb rw - ext4 /dev/sdd rw
+34 21 8:64 / /run/media/joe/usb rw - ext4 /dev/sde rw
+35 21 8:80 / /boot rw - ext4 /dev/sdf rw
+36 21 8:96 / /boot/efi rw - vfat /dev/sdg rw
+37 21 8:112 / /efi rw - vfat /dev/sdh rw
+38 21 8:128 / /bootstrap rw - ext4 /dev/sdi rw
+`
+	for disk, n := range map[string]string{"sda": "0", "sdb": "1", "sdc": "1"} {
+		h.trees[0]["sys/devices/"+disk+"/removable"] = n + "\n"
+	}
+	h.trees[0]["sys/devices/sda/sda2/partition"] = "2\n"
+	h.trees[0]["sys/devices/sdb/sdb1/partition"] = "1\n"
+	h.trees[0]["sys/dev/block/"] = ""
+	h.show(1)
+	for number, device := range map[string]string{"8:2": "sda/sda2", "8:17": "sdb/sdb1", "8:32": "sdc"} {
+		require.NoError(t, os.Symlink("../../devices/"+device, filepath.Join(h.root, "sys/dev/block", number)))
+	}
+	watched := func(mounts ...string) (points []string) {
+		o := h.options()
+		o.Mounts = mounts
+		for _, r := range NewSampler(o).Sample(context.Background()).Readings {
+			if r.Resource == Disk {
+				points = append(points, r.Subject)
+			}
 		}
-		return fakeUsage(ctx, path, m)
+		return points
 	}
-	s := NewSampler(o)
-	sample := func() Sample { defer h.pass(5 * time.Second); return s.Sample(context.Background()) }
-	require.Empty(t, find(t, sample(), Disk, "/var").Missing)
-
-	second := sample()
-	assert.Equal(t, "the file system did not answer within 20ms", find(t, second, Disk, "/var").Missing)
-	assert.NotEmpty(t, find(t, second, Inodes, "/var").Missing)
-	assert.Empty(t, find(t, second, Disk, "/").Missing)
-	for range 50 {
-		sample()
-	}
-	assert.Equal(t, "the file system has not answered for 4m15s", find(t, sample(), Disk, "/var").Missing)
-	assert.EqualValues(t, 2, calls.Load(), "it was asked again while the earlier call hangs")
-
-	close(release)
-	<-ended
-	require.Eventually(t, func() bool {
-		return find(t, s.Sample(context.Background()), Disk, "/var").Missing == ""
-	}, 10*time.Second, time.Millisecond)
-}
-
-func TestFileSystemThatFails(t *testing.T) {
-	h := newHost(t, "base")
-	o := h.options()
-	answers := map[string]*disk.UsageStat{
-		"/":         {Total: 10, Used: 20, Free: 5},
-		"/var":      {Total: 10, Used: 5, Free: 5, InodesTotal: 5, InodesFree: 10},
-		"/boot/efi": {Total: 10},
-	}
-	o.usage = func(_ context.Context, _ string, m mount) (*disk.UsageStat, error) {
-		if u := answers[m.point]; u != nil {
-			return u, nil
-		}
-		return nil, errors.New("statfs: input/output error")
-	}
-	assert.Equal(t, []string{
-		"disk[/] missing: the file system tells of more space than it has",
-		"disk[/boot/efi] missing: not a number",
-		"disk[/srv/data] missing: statfs: input/output error",
-		"disk[/var] 50.00 % (5.0 of 10.0 bytes)",
-		"inodes[/var] missing: -100.0 % is less than nothing",
-	}, diskLines(h.root, NewSampler(o).Sample(context.Background())))
+	assert.Equal(t, []string{"/", "/bootstrap", "/var"}, watched())
+	assert.Equal(t, []string{"/boot", "/boot/efi", "/media/usb", "/srv/stick"}, watched("/boot{,/**}", "/media/*", "/srv/stick"))
 }
 
 func TestCancelledSampleDoesNotWait(t *testing.T) {
@@ -197,6 +174,11 @@ func TestRealTmpfs(t *testing.T) {
 	require.NoError(t, f.Close())
 	full := sample()
 	assert.InDelta(t, 100, find(t, full, Disk, point).Percent, 0.01)
+
+	require.NoError(t, unix.Mount("", point, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	assert.Equal(t, "mounted read-only: nothing can be written", find(t, sample(), Disk, point).Detail)
+	require.NoError(t, unix.Mount("", point, "", unix.MS_REMOUNT, ""))
+	assert.NotContains(t, find(t, sample(), Disk, point).Detail, "read-only")
 
 	require.NoError(t, unix.Unmount(point, 0))
 	assert.Equal(t, "no longer mounted", find(t, sample(), Disk, point).Missing)

@@ -24,7 +24,19 @@ type mount struct {
 	// ro says that the file system is read-only. A mount may be as well, as a service manager
 	// makes them for a program that shall not write (ProtectSystem=), while others fill the disk.
 	ro bool
+	// mountRW says that the mount itself is writable: nobody asked for a read-only one.
+	mountRW bool
 }
+
+// same says whether it is the same file system.
+func (m mount) same(other mount) bool {
+	return m.major == other.major && m.minor == other.minor && m.fstype == other.fstype
+}
+
+// failed says that the kernel itself stopped all writing, as ext4 does on damage
+// (errors=remount-ro): that stops the file system and leaves its mounts as they were, while
+// mount(8) makes both read-only.
+func (m mount) failed() bool { return m.ro && m.mountRW && ownDisk(m) }
 
 // parseMounts reads mountinfo (see proc_pid_mountinfo(5)). One bad line makes the whole unusable:
 // a mount overlooked would be taken for one that is gone.
@@ -58,13 +70,17 @@ func parseMount(line string) (mount, bool) {
 	if !ok || err1 != nil || err2 != nil || !strings.HasPrefix(m.point, "/") {
 		return mount{}, false
 	}
-	m.ro = hasOption(r[len(r)-1], "ro")
+	m.ro, m.mountRW = hasOption(r[len(r)-1], stopped...), hasOption(l[5], "rw")
 	return m, true
 }
 
-func hasOption(list, option string) bool {
+// stopped are the options of a file system that cannot be written; since Linux 6.15 ext4 tells with
+// one of the last two that it stopped by itself.
+var stopped = []string{"ro", "emergency_ro", "shutdown"}
+
+func hasOption(list string, options ...string) bool {
 	for o := range strings.SplitSeq(list, ",") {
-		if o == option {
+		if slices.Contains(options, o) {
 			return true
 		}
 	}
@@ -95,7 +111,7 @@ func unescape(s string) string {
 func (s *Sampler) choose(all map[string]mount) []mount {
 	var chosen []mount
 	for _, m := range all {
-		if matches(s.o.Mounts, m.point) || len(s.o.Mounts) == 0 && onDisk(m) {
+		if matches(s.o.Mounts, m.point) || len(s.o.Mounts) == 0 && s.byDefault(m) {
 			chosen = append(chosen, m)
 		}
 	}
@@ -107,16 +123,54 @@ func (s *Sampler) choose(all map[string]mount) []mount {
 	return chosen
 }
 
-// onDisk says whether a mount is writable and on a disk. The root is watched whatever it is on,
-// memory excepted: in a container it is an overlay on a disk of the host.
-func onDisk(m mount) bool {
-	switch m.fstype {
-	case "btrfs", "zfs", "bcachefs": // on a disk, though under a device number of their own making
-		return !m.ro
-	case "rootfs", "tmpfs", "ramfs", "squashfs", "erofs", "iso9660":
+// byDefault says whether a mount is watched when no pattern chooses: if it is on a fixed disk, and
+// writable or should be. The root is watched whatever it is on, memory excepted: in a container it
+// is an overlay on a disk of the host.
+func (s *Sampler) byDefault(m mount) bool {
+	if diskless(m) || m.point != "/" && (!ownDisk(m) || forBooting(m.point) || s.removable(m)) {
 		return false
 	}
-	return !m.ro && (m.major != 0 || m.point == "/")
+	return !m.ro || m.failed() || s.disks.turned(m)
+}
+
+// ownDisk says whether a file system is on a disk that can be written.
+func ownDisk(m mount) bool {
+	switch m.fstype {
+	case "btrfs", "zfs", "bcachefs": // under a device number of their own making
+		return true
+	}
+	return m.major != 0 && !diskless(m)
+}
+
+// diskless says whether a file system is in memory or an image that is never written.
+func diskless(m mount) bool {
+	switch m.fstype {
+	case "rootfs", "tmpfs", "ramfs", "squashfs", "erofs", "iso9660":
+		return true
+	}
+	return false
+}
+
+// forBooting says whether only boot loaders and kernels are there: such a file system is small,
+// full by design, and nothing that runs writes to it.
+func forBooting(point string) bool {
+	return point == "/boot" || point == "/efi" || strings.HasPrefix(point, "/boot/")
+}
+
+// removable says whether a mount is on a medium that comes and goes, such as a stick: that it is
+// full says nothing about the host.
+func (s *Sampler) removable(m mount) bool {
+	if strings.HasPrefix(m.point, "/media/") || strings.HasPrefix(m.point, "/run/media/") {
+		return true
+	}
+	// A partition has no such file, but the disk above it does; the kernel follows the link first.
+	device := s.path(fmt.Sprintf("/sys/dev/block/%d:%d", m.major, m.minor))
+	for _, path := range []string{device + "/removable", device + "/../removable"} {
+		if n, err := read(path, parseCount); err == nil {
+			return n == 1
+		}
+	}
+	return false
 }
 
 // oncePerDevice keeps one mount of each device: one of the whole file system before one of a part

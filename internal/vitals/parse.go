@@ -118,6 +118,9 @@ func parseCPUList(data []byte) (int, error) {
 	return n, nil
 }
 
+// errNoLine says that a file lacks a key.
+var errNoLine = errors.New("has no line")
+
 // keyed returns a parser of the value of one key in a file of "KEY VALUE" lines.
 func keyed(key string) func([]byte) (uint64, error) {
 	return func(data []byte) (uint64, error) {
@@ -126,7 +129,7 @@ func keyed(key string) func([]byte) (uint64, error) {
 				return parseCount(value)
 			}
 		}
-		return 0, fmt.Errorf("has no line %q", key)
+		return 0, fmt.Errorf("%w %q", errNoLine, key)
 	}
 }
 

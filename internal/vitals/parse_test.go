@@ -46,7 +46,7 @@ func TestParsePressureOfOldKernels(t *testing.T) {
 func TestParseMountUnescapes(t *testing.T) {
 	m, ok := parseMount(`36 35 98:1 /a\134b /with\040space\011tab rw,nosuid - fuse.x /dev/x ro,x`)
 	require.True(t, ok)
-	assert.Equal(t, mount{major: 98, minor: 1, root: `/a\b`, point: "/with space\ttab", fstype: "fuse.x", ro: true}, m)
+	assert.Equal(t, mount{major: 98, minor: 1, root: `/a\b`, point: "/with space\ttab", fstype: "fuse.x", ro: true, mountRW: true}, m)
 	assert.Equal(t, `end\04`, unescape(`end\04`))
 	assert.Equal(t, `\999`, unescape(`\999`))
 }
@@ -135,6 +135,7 @@ func FuzzSample(f *testing.F) {
 		"proc/stat", "proc/meminfo", "proc/loadavg", "proc/net/dev", "proc/net/snmp", "proc/1/mountinfo",
 		"proc/sys/fs/file-nr", "proc/sys/kernel/pid_max", "proc/pressure/io", "sys/devices/system/cpu/online",
 		"sys/fs/cgroup/cpu.max", "sys/fs/cgroup/cpu.stat", "sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.stat", "sys/fs/cgroup/pids.current",
+		"proc/spl/kstat/zfs/arcstats",
 	}
 	h := newHost(f, "container")
 	for i, p := range paths {
@@ -144,6 +145,8 @@ func FuzzSample(f *testing.F) {
 	f.Add(uint8(1), "MemTotal: 0 kB\n")
 	f.Add(uint8(3), "\n")
 	f.Add(uint8(4), "Tcp:")
+	f.Add(uint8(15), "size 4 18446744073709551615\nc_min 4 1\n")
+	f.Add(uint8(13), "anon 1\ninactive_file 9223372036854775807\nactive_file 9223372036854775807\n")
 	f.Fuzz(func(t *testing.T, which uint8, content string) {
 		h := newHost(t, "container")
 		s := NewSampler(h.options())

@@ -16,7 +16,8 @@ type Options struct {
 	// Root is where the host's file system is seen; "" means "/".
 	Root string
 	// Mounts lists the mount points to watch, as glob patterns (doublestar); empty: every local,
-	// writable file system on a disk, each once. ExcludeMounts leaves some out of either.
+	// writable file system on a fixed disk, each once, those for booting excepted. ExcludeMounts
+	// leaves some out of either.
 	Mounts, ExcludeMounts []string
 	// Timeout bounds the questions to all file systems together; 0 means 2 s.
 	Timeout time.Duration

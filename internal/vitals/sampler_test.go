@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "write the wanted readings into the case
 func TestCases(t *testing.T) {
 	paths, err := filepath.Glob("testdata/*.txtar")
 	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(paths), 33, "the cases are gone")
+	require.GreaterOrEqual(t, len(paths), 37, "the cases are gone")
 	base := newHost(t, "base").run()
 	for _, path := range paths {
 		name := strings.TrimSuffix(filepath.Base(path), ".txtar")

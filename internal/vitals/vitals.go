@@ -48,7 +48,7 @@ const (
 // Reading is the use of one resource in percent of what there is.
 //
 // cpu: busy share of the cores allowed; load: 1-minute load of the machine per core; memory, disk,
-// inodes, threads, open_files: share in use; network: share of packets with errors or drops, or
+// inodes, threads, open_files: share in use, and 100 for a disk to which nothing can be written; network: share of packets with errors or drops, or
 // of TCP segments sent again, whichever is worse; pressure_*: share of time with a stall over 10 s ("some" for cpu, "full" for the others).
 type Reading struct {
 	Resource Resource `json:"resource"`
