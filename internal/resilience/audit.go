@@ -115,7 +115,7 @@ func (c *Core) change(ctx context.Context, key string, ch shivx.LevelChange) shi
 		}
 	}
 	c.mu.Unlock()
-	details := changeDetails{LevelChange: ch, Automatic: c.machine.Level()}
+	details := changeDetails{LevelChange: ch, Automatic: c.machine.Level(), Damping: c.machine.damping()}
 	r := shivx.ResilienceRecord{
 		EventID: c.id("level", ch.Number), Timestamp: ch.At, Module: shivx.ModuleHost, Details: details,
 		EventType: eventOf(ch), Severity: severityOf(ch),

@@ -141,6 +141,9 @@ type world struct {
 	// during is called within each switching.
 	during func(ctx context.Context, what string, s Shedding)
 	got    []Shedding
+	// done are the switchings that succeeded.
+	done []Shedding
+	undo []bool
 }
 
 func newWorld() *world { return &world{on: map[string]bool{}, fail: map[string]error{}} }
@@ -167,6 +170,7 @@ func (w *world) do(ctx context.Context, verb string, s Shedding, on bool) (strin
 	if err := w.fail[what]; err != nil {
 		return "", err
 	}
+	w.done, w.undo = append(w.done, s), append(w.undo, !on)
 	w.on[s.Hook.Name] = on
 	if !on {
 		delete(w.on, s.Hook.Name)
@@ -192,6 +196,7 @@ type bench struct {
 	ledger *faultyLedger
 	world  *world
 	flags  string
+	boot   string
 	core   *Core
 
 	mu      sync.Mutex
@@ -252,6 +257,8 @@ func (b *bench) open() {
 	b.ledger = &faultyLedger{Ledger: l}
 	b.core, err = New(Options{
 		Host: "box", Rules: b.rules, Ledger: b.ledger, LedgerPath: b.path(), Sample: b.sample, Shedder: b.world,
+		Keep:      filepath.Join(b.dir, "shed"),
+		Boot:      b.boot,
 		Modules:   func() []Module { return b.modules },
 		FlagsFile: b.flags, Logger: quiet, Clock: b.clock,
 	})
@@ -342,7 +349,8 @@ func (b *bench) run() (stop func()) {
 	return stop
 }
 
-// copyLedger copies a ledger as a killed process would leave it; its signer may be at work.
+// copyLedger copies a ledger and the kept options as a killed process would leave them; the
+// ledger's signer may be at work.
 func copyLedger(t testing.TB, from string) string {
 	t.Helper()
 	to := t.TempDir()
@@ -354,5 +362,13 @@ func copyLedger(t testing.TB, from string) string {
 			require.NoError(t, os.WriteFile(filepath.Join(to, filepath.Base(f)), data, 0o600))
 		}
 	}
+	if shed := filepath.Join(from, "shed"); exists(shed) {
+		require.NoError(t, os.CopyFS(filepath.Join(to, "shed"), os.DirFS(shed)))
+	}
 	return to
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }

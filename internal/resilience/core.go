@@ -41,6 +41,11 @@ type Options struct {
 	OnSample func(vitals.Sample, Score)
 	// Shedder switches load-shedding hooks; it may be nil when there are none.
 	Shedder Shedder
+	// Boot names this start of the machine; default: what the kernel says.
+	Boot string
+	// Keep is a folder in which the options of the hooks that are on are kept, in files that only the
+	// agent's user may read; required when there are hooks.
+	Keep string
 	// FlagsFile gets the features at each change; "": none is written.
 	FlagsFile string
 	// Logger defaults to slog.Default().
@@ -85,6 +90,8 @@ type Core struct {
 	features atomic.Pointer[Snapshot]
 	flags    *flagsFile
 	hooks    *hooks
+	kept     *kept
+	marks    *marks
 }
 
 // observation is the newest sample.
@@ -106,11 +113,17 @@ func New(o Options) (*Core, error) {
 	if o.Clock == nil {
 		o.Clock = systemClock{started: time.Now()}
 	}
+	if o.Boot == "" {
+		o.Boot = bootID()
+	}
 	if o.Modules == nil {
 		o.Modules = func() []Module { return nil }
 	}
 	if len(o.Rules.Hooks) > 0 && o.Shedder == nil {
 		return nil, errors.New("resilience: there are hooks and nothing to switch them with")
+	}
+	if len(o.Rules.Hooks) > 0 && o.Keep == "" {
+		return nil, errors.New("resilience: there are hooks and nowhere to keep their options")
 	}
 	s, err := readBack(o.LedgerPath, o.Logger)
 	if err != nil {
@@ -122,8 +135,14 @@ func New(o Options) (*Core, error) {
 		scorer: NewScorer(o.Rules.Score), woken: make(chan struct{}, 1),
 		machine: NewMachine(o.Rules.Levels, float64(o.Rules.Score.MinConfidence)/100, s.Automatic),
 		state:   s, trouble: map[string]string{}, switchedOff: map[string]shivx.HookState{},
-		flags: newFlagsFile(o.FlagsFile), hooks: newHooks(o.Rules.Hooks),
+		flags: newFlagsFile(o.FlagsFile), hooks: newHooks(o.Rules.Hooks), kept: newKept(o.Keep),
 	}
+	c.machine.restore(s.Damping)
+	if c.marks, err = newMarks(o.Keep, o.Rules.Hooks); err != nil {
+		c.log.Error("the marks of load-shedding hooks cannot be used", "error", err)
+	}
+	c.recallBoot()
+	c.recallMarked()
 	c.recordAt = c.started
 	c.touch()
 	if s.Override != nil {

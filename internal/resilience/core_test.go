@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shivx/shivx"
-	"github.com/shivx/shivx/internal/ledger"
 	"github.com/shivx/shivx/internal/vitals"
 )
 
@@ -41,37 +40,6 @@ func TestLevelFollowsScoreAndIsRecorded(t *testing.T) {
 	}
 	require.Equal(t, []shivx.Severity{"warning", "critical", "info", "info", "info", "info"}, severities)
 	require.EqualValues(t, 6, b.core.Status().Changes)
-}
-
-func TestHealthCheckEachMinute(t *testing.T) {
-	b := newBench(t)
-	b.modules = []Module{{Name: "redis", State: "failing", Score: 40, LastError: "refused"}}
-	require.NoError(t, b.core.AddRestart(t.Context(), "redis", map[string]int{"attempt": 1}, "run-1"))
-	b.steps(25, 40)
-	var at []time.Time
-	for _, r := range b.records() {
-		if r.EventType == shivx.EventHealthCheck {
-			at = append(at, r.Timestamp)
-			require.Equal(t, shivx.ModuleHost, r.Module)
-		}
-	}
-	require.Len(t, at, 3)
-	require.Equal(t, time.Minute, at[2].Sub(at[1]))
-	recs, err := ledger.Tail(b.path(), 1)
-	require.NoError(t, err)
-	var r struct {
-		Severity shivx.Severity
-		Details  map[string]any
-	}
-	require.NoError(t, recs[0].Decode(&r))
-	require.Equal(t, shivx.SeverityWarning, r.Severity)
-	require.Equal(t, "LEVEL_2", r.Details["level"])
-	require.Equal(t, "LEVEL_2", r.Details["automatic_level"])
-	require.EqualValues(t, b.core.Status().Changes, r.Details["changes"])
-	require.InDelta(t, 59.9, r.Details["score"], 0.5)
-	require.Equal(t, map[string]any{"redis": map[string]any{"state": "failing", "score": 40.0, "restarts": 1.0, "last_error": "refused"}}, r.Details["modules"])
-	require.Len(t, r.Details["terms"], 2)
-	require.InDelta(t, 120, r.Details["uptime_seconds"], 5)
 }
 
 func TestStateIsReadBackAtEveryRecord(t *testing.T) {

@@ -1,22 +1,28 @@
 package resilience
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"strings"
 	"time"
-
-	"github.com/google/renameio/v2"
 
 	"github.com/shivx/shivx"
 )
 
-// Flags is the content of the flags file, one JSON object, for programs that only read files. The
-// file is replaced whole at each change, so that a reader sees the old or the new answers and
-// never a part; who watches it must watch its folder, or look at it by name again.
+const (
+	// maxFlagReason bounds a reason in the flags file, in bytes.
+	maxFlagReason = 500
+	// flagRoom is for what stands around each feature, and around them all, in bytes.
+	flagRoom = 100
+)
+
+// Flags is the content of the flags file, one JSON object and spaces after it, for programs that
+// only read files. The file is replaced whole at each change, so that a reader sees the old or the
+// new answers and never a part; who watches it must watch its folder, or look at it by name again.
 type Flags struct {
 	Host  string      `json:"host"`
 	Level shivx.Level `json:"level"`
@@ -30,8 +36,9 @@ type Flags struct {
 
 // Flag is one feature in the flags file.
 type Flag struct {
-	Enabled bool   `json:"enabled"`
-	Reason  string `json:"reason"`
+	Enabled bool `json:"enabled"`
+	// Reason is cut when it is longer than 500 bytes.
+	Reason string `json:"reason"`
 }
 
 // flagsFile is the file and the signal to write it.
@@ -76,33 +83,42 @@ func (c *Core) writeFlags() (failed bool) {
 		c.setTrouble(what, "")
 		return false
 	}
-	if c.setTrouble(what, err.Error()+"; it is tried again at each sample") {
-		c.log.Error("the flags file could not be written; it is tried again at each sample", "error", err)
+	if c.setTrouble(what, advised(err)+"; it is tried again at each sample") {
+		c.log.Error("the flags file could not be written; it is tried again at each sample", "error", err, "hint", shivx.HintOf(err))
 	}
 	return true
 }
 
+// replaceFlags writes the answers, padded to a size that does not depend on the level, so that the
+// file's spare has room for every later change.
 func replaceFlags(path, host string, s *Snapshot) error {
 	flags := Flags{Host: host, Level: s.Level, ChangedAt: s.Changed, Version: s.Version, Features: map[string]Flag{}}
+	size := len(host) + flagRoom
 	for _, f := range s.List {
-		flags.Features[f.Name] = Flag{Enabled: f.Enabled, Reason: f.Reason}
+		flags.Features[f.Name] = Flag{Enabled: f.Enabled, Reason: shortened(f.Reason)}
+		size += len(f.Name) + maxFlagReason + flagRoom
 	}
-	data, err := json.MarshalIndent(flags, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write the flags file: %w", err)
-	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("write the flags file: %w", err)
-	}
-	err = renameio.WriteFile(path, append(data, '\n'), 0o644, renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o644))
+	var data bytes.Buffer
+	e := json.NewEncoder(&data)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	err := e.Encode(flags)
 	if err == nil {
-		err = syncDir(dir)
+		blocks := (max(size, data.Len()) + block - 1) / block
+		err = replaceFile(path, pad(data.Bytes(), int64(blocks*block)))
 	}
 	if err != nil {
-		return fmt.Errorf("write the flags file: %w", err)
+		return fileHint(fmt.Errorf("write the flags file %s: %w", path, err))
 	}
 	return nil
+}
+
+// shortened cuts a reason that is too long for the flags file.
+func shortened(s string) string {
+	if len(s) <= maxFlagReason {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxFlagReason-len("…")], "") + "…"
 }
 
 // syncDir makes a rename in dir durable.

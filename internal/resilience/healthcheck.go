@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"strconv"
 
 	"github.com/shivx/shivx"
@@ -16,18 +17,19 @@ type healthDetails struct {
 	Confidence float64  `json:"confidence"`
 	state
 	// Terms that cost something, dearest first.
-	Terms         []Term                   `json:"terms"`
-	Missing       []string                 `json:"missing,omitempty"`
-	Modules       map[string]moduleDetails `json:"modules"`
+	Terms   []Term   `json:"terms,omitempty"`
+	Missing []string `json:"missing,omitempty"`
+	// Modules are those that are not in full health, Healthy counts the others.
+	Modules       map[string]moduleDetails `json:"modules,omitempty"`
+	Healthy       int                      `json:"healthy_modules"`
 	Notices       []string                 `json:"notices,omitempty"`
 	UptimeSeconds float64                  `json:"uptime_seconds"`
 }
 
-// moduleDetails is one module in a health_check.
+// moduleDetails is one module in a health_check; its restarts are with the state.
 type moduleDetails struct {
 	State     string  `json:"state"`
 	Score     float64 `json:"score"`
-	Restarts  int     `json:"restarts"`
 	LastError string  `json:"last_error,omitempty"`
 }
 
@@ -61,10 +63,9 @@ func (c *Core) recordHealth(ctx context.Context) {
 }
 
 func (c *Core) healthDetails(st Status) healthDetails {
-	d := healthDetails{
-		Terms: []Term{}, Modules: map[string]moduleDetails{}, Notices: st.Notices, UptimeSeconds: st.UptimeSeconds,
-	}
+	d := healthDetails{Modules: map[string]moduleDetails{}, Notices: st.Notices, UptimeSeconds: math.Round(st.UptimeSeconds)}
 	c.mu.Lock()
+	c.state.Damping = c.machine.damping()
 	d.state = c.state.clone()
 	c.mu.Unlock()
 	if st.Score != nil {
@@ -76,7 +77,11 @@ func (c *Core) healthDetails(st Status) healthDetails {
 		}
 	}
 	for _, m := range st.Modules {
-		d.Modules[m.Name] = moduleDetails{State: m.State, Score: m.Score, Restarts: m.Restarts, LastError: m.LastError}
+		if m.State == "healthy" && m.Score == 100 {
+			d.Healthy++
+			continue
+		}
+		d.Modules[m.Name] = moduleDetails{State: m.State, Score: m.Score, LastError: m.LastError}
 	}
 	return d
 }

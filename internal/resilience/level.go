@@ -122,13 +122,19 @@ func (m *Machine) fall(s Score) (reason string) {
 	m.recovered, m.climb = false, climb{}
 	m.level = shivx.Levels()[to]
 	reason = fmt.Sprintf("score below %.0f in %d samples, now %.1f", shivx.Levels()[to-1].Floor(), m.rules.DownSamples, s.Value)
-	if len(s.Terms) > 0 && s.Terms[0].Cost > 0 {
-		reason += fmt.Sprintf("; %s (%s) costs most", s.Terms[0].Name, s.Terms[0].Reading)
-	}
-	return reason
+	return reason + dearest(s)
 }
 
-// rise goes up by one level once the score was good enough for long enough.
+// dearest names what costs a score most, to follow other words; "" when nothing costs anything.
+func dearest(s Score) string {
+	if len(s.Terms) == 0 || s.Terms[0].Cost <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %s (%s) costs most", s.Terms[0].Name, s.Terms[0].Reading)
+}
+
+// rise goes up by one level once the score was good enough for long enough. What is missing counts
+// as it was last known, however long ago: that nobody can see a full disk does not empty it.
 //
 // Fewer short samples in a row than make the level fall do not start the wait again, but UpAfter
 // must have passed since: else single spikes would keep a host down that they cannot bring down.
@@ -146,6 +152,12 @@ func (m *Machine) rise(s Score) (reason string) {
 		}
 		return ""
 	}
+	if !s.lets(need) {
+		m.climb.fallShort(m.rules.DownSamples)
+		m.held = fmt.Sprintf("%s is missing: with what was last known of it (%s) the score is %.1f, rises to %s from %.0f on",
+			s.lost.term, s.lost.reading, s.lost.value, to, need)
+		return ""
+	}
 	m.climb.goOn(m.time.now)
 	since := m.time.now - m.climb.since
 	left := max(m.wait-since, m.rules.UpAfter-(m.time.now-m.climb.clean))
@@ -155,7 +167,7 @@ func (m *Machine) rise(s Score) (reason string) {
 	}
 	m.level, m.climb = to, climb{}
 	m.recovered, m.risen, m.well = true, m.time.now, m.time.now
-	if now > 1 && s.Value >= shivx.Levels()[now-2].Floor()+float64(m.rules.Margin) {
+	if now > 1 && s.lets(shivx.Levels()[now-2].Floor()+float64(m.rules.Margin)) {
 		m.climb.goOn(m.time.now)
 		m.held = fmt.Sprintf("good enough since 0s, rises after %s", short(m.wait))
 	}

@@ -43,7 +43,7 @@ func (c *Core) Override(ctx context.Context, key string, req shivx.OverrideReque
 		if req.Why != "" {
 			reason += " (" + req.Why + ")"
 		}
-		return c.change(ctx, key, shivx.LevelChange{To: c.machine.Level(), Cause: shivx.CauseOverrideEnd, Reason: reason}), nil
+		return c.change(ctx, key, shivx.LevelChange{To: c.machine.Level(), Cause: shivx.CauseOverrideEnd, Reason: reason + c.byScore()}), nil
 	}
 	now := c.now()
 	o := &shivx.Override{Level: req.Level, By: req.By, Why: req.Why, Since: now, Until: now.Add(req.For.Std())}
@@ -111,8 +111,18 @@ func (c *Core) endOverrideLocked(ctx context.Context) {
 		return
 	}
 	c.change(ctx, "", shivx.LevelChange{
-		To: c.machine.Level(), Cause: shivx.CauseOverrideEnd, Reason: named(c.state.Override) + " is over",
+		To: c.machine.Level(), Cause: shivx.CauseOverrideEnd, Reason: named(c.state.Override) + " is over" + c.byScore(),
 	})
+}
+
+// byScore says why the level is what it is once no override holds, to follow other words; "" at
+// NORMAL and before the first sample. The caller holds order.
+func (c *Core) byScore() string {
+	level := c.machine.Level()
+	if level == shivx.LevelNormal || c.sample == nil {
+		return ""
+	}
+	return fmt.Sprintf("; by score it is %s, now %.1f%s", level, c.sample.score.Value, dearest(c.sample.score))
 }
 
 // overrideLeft returns how long the override in force still holds: until its end by the wall

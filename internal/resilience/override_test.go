@@ -41,7 +41,7 @@ func TestOverrideHoldsReplacesAndEnds(t *testing.T) {
 	ended := b.override("", shivx.OverrideRequest{End: true, By: "bob", Why: "done"})
 	require.Equal(t, shivx.CauseOverrideEnd, ended.Cause)
 	require.Equal(t, shivx.LevelEmergency, ended.To)
-	require.Equal(t, "bob ended the override to LEVEL_2 by ann (done)", ended.Reason)
+	require.Equal(t, "bob ended the override to LEVEL_2 by ann (done); by score it is EMERGENCY, now 10.0; memory (90.0 %) costs most", ended.Reason)
 	require.Nil(t, ended.Override)
 	_, err := b.core.Override(t.Context(), "", shivx.OverrideRequest{End: true, By: "bob"})
 	require.ErrorContains(t, err, "no override is in force")

@@ -38,6 +38,16 @@ type Score struct {
 	Terms []Term `json:"terms"`
 	// Missing names the terms without a reading.
 	Missing []string `json:"missing,omitempty"`
+	// lost is nil when nothing that cost points has been missing for long.
+	lost *lost
+}
+
+// lost is what was last known of the terms that are missing and not counted any more.
+type lost struct {
+	// value is what Score.Value would be if they were counted still.
+	value float64
+	// term is the dearest of them, reading what was last read.
+	term, reading string
 }
 
 // Module is one component, or registered program, of this host.

@@ -113,6 +113,9 @@ type tally struct {
 	missing         []string
 	sum             float64 // of the fourth powers of the deficits
 	fresh, expected float64 // weights
+	// lost is the worst of the terms that are missing and not counted any more, lostSum as sum of them all.
+	lost    *known
+	lostSum float64
 }
 
 func (t *tally) reading(r *vitals.Reading) {
@@ -176,6 +179,9 @@ func (t *tally) add(k *known, why string, weight float64) {
 		age := t.now - k.at
 		term.Stale = k.ever && age >= 0 && age <= staleFor
 		counts = term.Stale
+		if k.ever && !counts {
+			t.lose(k)
+		}
 	}
 	if counts {
 		d := 100 - k.score
@@ -185,11 +191,26 @@ func (t *tally) add(k *known, why string, weight float64) {
 	t.terms = append(t.terms, term)
 }
 
+// lose notes a term that is not counted any more: nobody knows that it got better.
+func (t *tally) lose(k *known) {
+	d := 100 - k.score
+	t.lostSum += d * d * d * d
+	if d > 0 && (t.lost == nil || k.score < t.lost.score) {
+		t.lost = k
+	}
+}
+
+// wholeOf is the score of a sum of fourth powers of deficits.
+func wholeOf(sum float64) float64 { return tenths(100 - min(100, math.Sqrt(math.Sqrt(sum)))) }
+
 // score turns the fourth powers, which the terms hold as their costs, into points.
 func (t *tally) score() Score {
 	out := Score{Value: 100, Terms: t.terms, Missing: t.missing}
 	if t.sum > 0 {
-		out.Value = tenths(100 - min(100, math.Sqrt(math.Sqrt(t.sum))))
+		out.Value = wholeOf(t.sum)
+	}
+	if t.lost != nil {
+		out.lost = &lost{value: wholeOf(t.sum + t.lostSum), term: t.lost.name, reading: t.lost.reading}
 	}
 	for i := range out.Terms {
 		if c := &out.Terms[i].Cost; *c > 0 {
@@ -201,6 +222,11 @@ func (t *tally) score() Score {
 	}
 	slices.SortStableFunc(out.Terms, dearestFirst)
 	return out
+}
+
+// lets says whether the score is at least need, and would be if what is missing were as last known.
+func (s *Score) lets(need float64) bool {
+	return s.Value >= need && (s.lost == nil || s.lost.value >= need)
 }
 
 // dearestFirst orders the terms by their cost; of those without one the missing come first.

@@ -38,8 +38,9 @@ const (
 	phaseFailed  = "failed"
 )
 
-// switched is one switching of a hook: the details of the records shed and unshed. It holds what is
-// needed to take it back, because the hook may be gone from the configuration by then.
+// switched is one switching of a hook: the details of the records shed and unshed. With the kept
+// options it is what is needed to take the load back, because the hook may be gone from the
+// configuration by then.
 type switched struct {
 	Name  string      `json:"name"`
 	Level shivx.Level `json:"level"`
@@ -48,17 +49,24 @@ type switched struct {
 	// Undo is true in unshed.
 	Undo bool `json:"undo,omitempty"`
 	// Number counts the switchings in this ledger.
-	Number  uint64          `json:"number"`
-	Key     string          `json:"effect"`
-	Use     string          `json:"use"`
-	With    json.RawMessage `json:"with,omitempty"`
-	Timeout shivx.Duration  `json:"timeout"`
-	Since   time.Time       `json:"since"`
-	Summary string          `json:"summary,omitempty"`
-	Error   string          `json:"error,omitempty"`
+	Number uint64 `json:"number"`
+	Key    string `json:"effect"`
+	Use    string `json:"use"`
+	// Options is the SHA-256 of the options as JSON, which may hold secrets.
+	Options string `json:"options_sha256"`
+	// Touched says that the load was shed, or may have been, before the last attempt to shed it:
+	// the plugin may have kept values that are older than those of hooks shed since.
+	Touched bool `json:"touched,omitempty"`
+	// Boot is the start of the machine during which the load was shed.
+	Boot    string         `json:"boot,omitempty"`
+	Timeout shivx.Duration `json:"timeout"`
+	Since   time.Time      `json:"since"`
+	Summary string         `json:"summary,omitempty"`
+	Error   string         `json:"error,omitempty"`
 }
 
-// switched keeps the list of hooks that are on, or may be, in the order of their last shedding.
+// switched keeps the list of hooks that are on, or may be, in the order in which they were shed. One
+// whose shedding failed left nothing behind, so that another attempt puts it at the end.
 func (s *state) switched(d switched) {
 	s.Switchings = max(s.Switchings, d.Number)
 	at := slices.IndexFunc(s.Hooks, func(h switched) bool { return h.Name == d.Name })
@@ -67,11 +75,8 @@ func (s *state) switched(d switched) {
 		if at >= 0 {
 			s.Hooks = slices.Delete(s.Hooks, at, at+1)
 		}
-	case !d.Undo && d.Phase == phaseStarted:
-		if at >= 0 {
-			s.Hooks = slices.Delete(s.Hooks, at, at+1)
-		}
-		s.Hooks = append(s.Hooks, d)
+	case !d.Undo && d.Phase == phaseStarted && at >= 0 && !d.Touched:
+		s.Hooks = append(slices.Delete(s.Hooks, at, at+1), d)
 	case at >= 0:
 		s.Hooks[at] = d
 	default:
@@ -83,9 +88,9 @@ func (s *state) switched(d switched) {
 func (d switched) on() bool { return !d.Undo && d.Phase == phaseDone }
 
 // hook returns the hook as it was configured.
-func (d switched) hook() config.Hook {
+func (d switched) hook(options json.RawMessage) config.Hook {
 	h := config.Hook{Name: d.Name, Level: string(d.Level), Use: config.Use{Plugin: d.Use, Timeout: d.Timeout.Std()}}
-	dec := json.NewDecoder(bytes.NewReader(d.With))
+	dec := json.NewDecoder(bytes.NewReader(options))
 	dec.UseNumber() // as they were written, whatever their size
 	_ = dec.Decode(&h.Options)
 	return h
@@ -93,15 +98,12 @@ func (d switched) hook() config.Hook {
 
 // doneAs says whether the load was shed the way hook says now.
 func (d switched) doneAs(h config.Hook) bool {
-	return d.Use == h.Plugin && bytes.Equal(optionsOf(d.hook()), optionsOf(h))
+	return d.Use == h.Plugin && d.Options == sumOf(optionsOf(h))
 }
 
 // optionsOf returns the options as one JSON object with sorted names.
 func optionsOf(h config.Hook) json.RawMessage {
-	if len(h.Options) == 0 {
-		return nil
-	}
-	data, _ := json.Marshal(h.Options) // read from YAML or JSON
+	data, _ := h.OptionsJSON() // read from YAML or JSON
 	return data
 }
 
@@ -120,8 +122,10 @@ type hooks struct {
 type tries struct {
 	undo   bool
 	failed int
-	again  time.Duration   // when it may be tried again
-	busy   <-chan struct{} // closed when an attempt has ended that did not end in time; nil: none
+	// stuck says that taking the hook back failed once, or that one which was to make way did.
+	stuck bool
+	again time.Duration   // when it may be tried again
+	busy  <-chan struct{} // closed when an attempt has ended that did not end in time; nil: none
 }
 
 // newHooks puts the hooks in order: those of the mildest level first, then as configured.
@@ -147,35 +151,92 @@ func (h *hooks) find(name string) (config.Hook, bool) {
 // asks says whether level asks for the hook.
 func asks(level shivx.Level, h config.Hook) bool { return !shivx.Level(h.Level).WorseThan(level) }
 
-// next returns the switching that is due now: what is on and should not be is taken back, newest
-// first; then what the level asks for is shed, in order. A hook whose options changed is taken back
-// the old way before it is shed the new way.
+// wanted says whether the hook is to stay as it is.
+func (h *hooks) wanted(s state, d switched) bool {
+	cfg, configured := h.find(d.Name)
+	return configured && asks(s.Level, cfg) && d.doneAs(cfg)
+}
+
+// next returns the switching that is due now: what is on and should not be is taken back; then what
+// the level asks for is shed, in order. A hook whose options changed is taken back the old way before
+// it is shed the new way.
 func (h *hooks) next(s state, now time.Duration) (switched, bool) {
-	left := map[string]switched{}
-	for _, d := range slices.Backward(s.Hooks) {
-		cfg, configured := h.find(d.Name)
-		if configured && asks(s.Level, cfg) && d.doneAs(cfg) {
-			left[d.Name] = d
+	if d, ok := h.nextUndo(s, now); ok {
+		return d, true
+	}
+	for _, d := range s.Hooks { // cut off: it goes on before another takes what it left for what was before
+		if d.Phase == phaseStarted && !d.Undo && h.wanted(s, d) && h.due(d.Name, false, now) {
+			cfg, _ := h.find(d.Name)
+			d.Touched = true
+			return d.again(cfg), true
+		}
+	}
+	for _, cfg := range h.list {
+		at := slices.IndexFunc(s.Hooks, func(d switched) bool { return d.Name == cfg.Name })
+		if !asks(s.Level, cfg) || !h.due(cfg.Name, false, now) {
 			continue
 		}
-		if h.due(d.Name, true, now) {
+		d := switched{Name: cfg.Name, Use: cfg.Plugin, Options: sumOf(optionsOf(cfg))}
+		if at >= 0 {
+			d = s.Hooks[at]
+			if d.on() || !d.doneAs(cfg) || d.Touched && covered(s.Hooks, at) {
+				continue
+			}
+		}
+		return d.again(cfg), true
+	}
+	return switched{}, false
+}
+
+// again is d to be shed as the hook is configured now, with the same options.
+func (d switched) again(cfg config.Hook) switched {
+	d.Level, d.Timeout, d.Undo = shivx.Level(cfg.Level), shivx.Duration(cfg.Timeout), false
+	return d
+}
+
+// nextUndo returns what is to be taken back now. The hooks of one plugin are a stack, because each
+// may have kept what another set: one is taken back only when those shed after it are off. Younger
+// ones that are to stay make way, once, and are shed again afterwards; when that did not help, the
+// older one waits until they are off by themselves.
+func (h *hooks) nextUndo(s state, now time.Duration) (switched, bool) {
+	held := map[string]bool{} // by plugin
+	for i, d := range slices.Backward(s.Hooks) {
+		goes := !h.wanted(s, d) || slices.ContainsFunc(s.Hooks[:i], func(older switched) bool {
+			return older.Use == d.Use && !h.wanted(s, older) && !h.stuck(older.Name)
+		})
+		if goes && !held[d.Use] && h.due(d.Name, true, now) {
 			d.Undo = true
 			return d, true
 		}
-		left[d.Name] = d
-	}
-	for _, cfg := range h.list {
-		d, known := left[cfg.Name]
-		if !asks(s.Level, cfg) || known && (d.on() || !d.doneAs(cfg)) || !h.due(cfg.Name, false, now) {
-			continue
-		}
-		if !known {
-			d = switched{Name: cfg.Name, Use: cfg.Plugin, With: optionsOf(cfg)}
-		}
-		d.Level, d.Timeout, d.Undo = shivx.Level(cfg.Level), shivx.Duration(cfg.Timeout), false
-		return d, true
+		held[d.Use] = held[d.Use] || d.effective()
 	}
 	return switched{}, false
+}
+
+// effective says whether the hook may have had an effect; one whose shedding just failed has not.
+func (d switched) effective() bool { return d.Undo || d.Touched || d.Phase != phaseFailed }
+
+// covered says whether a hook of the same plugin was shed after the one at i.
+func covered(list []switched, i int) bool {
+	return slices.ContainsFunc(list[i+1:], func(d switched) bool { return d.Use == list[i].Use && d.effective() })
+}
+
+func (h *hooks) stuck(name string) bool {
+	t := h.tries[name]
+	return t != nil && t.undo && t.stuck
+}
+
+// undoFailed notes that d could not be taken back, for itself and for those that wait for it.
+func (h *hooks) undoFailed(s state, d switched) {
+	for _, o := range s.Hooks {
+		if o.Name == d.Name || o.Use == d.Use && !h.wanted(s, o) {
+			o.Undo = true
+			h.attempt(o).stuck = true
+		}
+		if o.Name == d.Name {
+			return
+		}
+	}
 }
 
 // due says whether a hook may be switched now; a change of direction does not wait.

@@ -85,7 +85,7 @@ func TestOptionsSurviveTheLedgerUnchanged(t *testing.T) {
 }
 
 func TestHookWhoseOptionsChangedIsTakenBackTheOldWay(t *testing.T) {
-	b := newBench(t, threeHooks)
+	b := newBench(t, threeHooks, func(b *bench) { b.rules.Hooks[2].Plugin = "http" })
 	b.steps(2, 30)
 	b.rules.Hooks[1].Options = map[string]any{"cmd": "other"}
 	b.rules.Hooks[2].Timeout = time.Minute // no reason to do anything
@@ -103,7 +103,7 @@ func TestHookWhoseOptionsChangedIsTakenBackTheOldWay(t *testing.T) {
 }
 
 func TestFailingHooksDoNotStopOthers(t *testing.T) {
-	b := newBench(t, threeHooks)
+	b := newBench(t, threeHooks, func(b *bench) { b.rules.Hooks[2].Plugin = "http" })
 	b.world.fail["shed batch"] = shivx.Hint(errors.New("no such unit"), "install it")
 	b.steps(2, 30)
 	require.Equal(t, []string{"shed batch", "shed reports"}, b.world.taken())

@@ -23,6 +23,8 @@ type state struct {
 	Override  *shivx.Override `json:"override,omitempty"`
 	// Reason is that of the last change.
 	Reason string `json:"reason,omitempty"`
+	// Damping holds rises back after relapses; nil when it does not.
+	Damping *damping `json:"damping,omitempty"`
 	// Reached says for each level since when the host has been there or worse.
 	Reached map[shivx.Level]time.Time `json:"reached,omitempty"`
 	// Restarts counts the recoveries of each module.
@@ -37,6 +39,7 @@ type state struct {
 type changeDetails struct {
 	shivx.LevelChange
 	Automatic shivx.Level `json:"automatic_level"`
+	Damping   *damping    `json:"damping,omitempty"`
 }
 
 // clone returns a copy that shares nothing that is written to.
@@ -51,6 +54,7 @@ func (s *state) apply(c changeDetails) {
 		s.Since = c.At
 	}
 	s.Level, s.Automatic, s.Changes, s.Override, s.Reason = c.To, c.Automatic, c.Number, c.Override, c.Reason
+	s.Damping = c.Damping
 	if s.Reached == nil {
 		s.Reached = map[shivx.Level]time.Time{}
 	}

@@ -58,6 +58,8 @@ func (c *Core) takeTurn(ctx context.Context, hurry bool) error {
 		return ctx.Err()
 	}
 	defer func() { <-c.hooks.turn }()
+	c.tidyKept()
+	defer c.tidyKept()
 	if hurry {
 		c.hooks.hurry()
 	}
@@ -78,11 +80,19 @@ func (c *Core) takeTurn(ctx context.Context, hurry bool) error {
 	return ctx.Err()
 }
 
-// switchHook switches one hook. That it began is recorded first: whatever happens then, the audit
-// says that the load may be shed. Only while the audit cannot be written the record waits in memory,
-// and is lost if the agent is killed then: a full disk is a reason to shed load, not to keep it. When ctx ends in between nothing more is recorded, as if the
-// agent had been killed, and the next start goes on from there.
+// switchHook switches one hook. Its options are kept and that it began is recorded first: whatever
+// happens then, the audit says that the load may be shed. While the audit cannot be written the record
+// waits in memory, and a mark beside the audit stands for it (marks.go): a full disk is a reason to
+// shed load, not to keep it. When ctx ends in between nothing more is recorded, as if the agent had been
+// killed, and the next start goes on from there.
 func (c *Core) switchHook(ctx context.Context, d switched) {
+	cfg, _ := c.hooks.find(d.Name)
+	if !d.Undo {
+		c.noteKept(c.kept.keep(d.Name, optionsOf(cfg)))
+		c.mark(d.Name)
+		d.Boot = c.o.Boot
+	}
+	options, unkept := c.kept.find(d, cfg)
 	c.order.Lock()
 	reason := c.state.Reason
 	d.Number = c.state.Switchings + 1
@@ -96,18 +106,24 @@ func (c *Core) switchHook(ctx context.Context, d switched) {
 	c.noteSwitch(ctx, d, d.Name)
 	c.order.Unlock()
 
-	summary, err := c.perform(ctx, d, reason)
+	summary, err := "", unkept
+	if err == nil {
+		summary, err = c.perform(ctx, d, Shedding{Hook: d.hook(options), Key: d.Key, Reason: reason})
+	}
 	if err != nil && ctx.Err() != nil {
 		c.setSwitching("")
 		return
 	}
-	d.Phase, d.Summary = phaseDone, clip(summary)
+	d.Phase, d.Summary, d.Touched = phaseDone, clip(summary), d.Touched || err == nil
 	if err != nil {
 		d.Phase, d.Error = phaseFailed, clip(advised(err))
 	}
 	c.hooks.note(d, err, c.clock.Elapsed())
 	c.order.Lock()
 	defer c.order.Unlock()
+	if err != nil && d.Undo {
+		c.hooks.undoFailed(c.state, d)
+	}
 	c.noteSwitch(ctx, d, "")
 	log := c.log.With("hook", d.Name, "undo", d.Undo, "summary", d.Summary)
 	if err != nil {
@@ -150,7 +166,7 @@ func (c *Core) setSwitching(name string) {
 
 // perform calls the Shedder within the hook's timeout. A call that does not end with it is given
 // up; the hook is not tried again until it has.
-func (c *Core) perform(ctx context.Context, d switched, reason string) (string, error) {
+func (c *Core) perform(ctx context.Context, d switched, s Shedding) (string, error) {
 	if c.o.Shedder == nil {
 		return "", shivx.Hint(errors.New("nothing can switch this hook"), "take it back by hand")
 	}
@@ -162,7 +178,6 @@ func (c *Core) perform(ctx context.Context, d switched, reason string) (string, 
 			return "", errors.New("an earlier attempt has not ended yet")
 		}
 	}
-	s := Shedding{Hook: d.hook(), Key: d.Key, Reason: reason}
 	ctx, cancel := context.WithTimeout(ctx, s.Hook.Timeout)
 	defer cancel()
 	var summary string

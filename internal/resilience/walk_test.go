@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +22,15 @@ type life struct {
 	// overrides are the answers given, by key, as long as they are in the ledger for sure.
 	overrides map[string]shivx.LevelChange
 	restarts  map[string]bool
-	steady    bool // hooks never fail and the ledger always works
+	fails     bool // hooks may fail, and have other options after a restart
+	steady    bool // the ledger always works
+}
+
+// fiveHooks are of two plugins and all levels.
+func fiveHooks(b *bench) {
+	threeHooks(b)
+	b.rules.Hooks = append(b.rules.Hooks, hookOf("mail", shivx.Level2), hookOf("search", shivx.LevelEmergency))
+	b.rules.Hooks[2].Plugin, b.rules.Hooks[4].Plugin = "http", "http"
 }
 
 // TestRandomWalk: whatever happens in whatever order, the changes in the audit have no gap and no
@@ -36,8 +43,8 @@ func TestRandomWalk(t *testing.T) {
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := &life{
-				bench: newBench(t, threeHooks), r: rand.New(rand.NewPCG(7, uint64(seed))),
-				overrides: map[string]shivx.LevelChange{}, restarts: map[string]bool{}, steady: seed%2 == 0,
+				bench: newBench(t, fiveHooks), r: rand.New(rand.NewPCG(7, uint64(seed))),
+				overrides: map[string]shivx.LevelChange{}, restarts: map[string]bool{}, fails: seed%3 > 0, steady: seed%3 < 2,
 			}
 			for range 70 {
 				w.live()
@@ -67,7 +74,7 @@ func (w *life) live() {
 		w.again()
 	case n < 18 && !w.steady:
 		w.ledger.set([]string{"", "", "full", "keyed", "liar"}[w.r.IntN(5)])
-	case n < 19 && !w.steady:
+	case n < 20 && w.fails:
 		w.breakHooks()
 	}
 }
@@ -93,7 +100,7 @@ func (w *life) ask() {
 
 func (w *life) breakHooks() {
 	w.world.fail = map[string]error{}
-	for _, what := range []string{"shed batch", "shed uploads", "restore batch", "restore reports"} {
+	for _, what := range []string{"shed batch", "shed uploads", "restore batch", "restore reports", "restore mail", "shed search", "restore search"} {
 		if w.r.IntN(3) == 0 {
 			w.world.fail[what] = errors.New("broken")
 		}
@@ -107,6 +114,10 @@ func (w *life) again() {
 	want, err := json.Marshal(w.core.state)
 	require.NoError(w.t, err)
 	features := w.core.Features()
+	if w.fails && w.r.IntN(3) == 0 {
+		h := &w.rules.Hooks[w.r.IntN(len(w.rules.Hooks))]
+		h.Options = map[string]any{"cmd": w.r.IntN(3)}
+	}
 	w.restart()
 	if !lost {
 		got, err := json.Marshal(w.core.state)
@@ -134,8 +145,10 @@ func (w *life) end() {
 	w.world.fail = map[string]error{}
 	_, _ = w.core.Override(w.t.Context(), "last", shivx.OverrideRequest{End: true, By: "bob"})
 	w.steps(60, 0)
-	w.clock.pass(maxPause)
-	w.steps(1, 0)
+	for range 6 { // one waits for another
+		w.clock.pass(maxPause)
+		w.steps(1, 0)
+	}
 	require.Equal(w.t, shivx.LevelNormal, w.level())
 	require.Empty(w.t, w.core.state.Hooks)
 	require.Empty(w.t, w.world.on)
@@ -166,19 +179,29 @@ func (w *life) end() {
 	require.True(w.t, report.OK, "%+v", report.Findings)
 }
 
-// stack checks that what was shed last was always taken back first.
+// stack checks that of the hooks of each plugin what was shed last was always taken back first, and
+// the way it was shed.
 func (w *life) stack() {
-	var on []string
-	for _, line := range w.world.taken() {
-		verb, name, _ := strings.Cut(line, " ")
-		if verb == "shed" {
-			require.NotContains(w.t, on, name)
-			on = append(on, name)
+	on := map[string][]Shedding{}
+	for i, s := range w.world.done {
+		list := on[s.Hook.Plugin]
+		at := slices.IndexFunc(list, func(o Shedding) bool { return o.Hook.Name == s.Hook.Name })
+		if !w.world.undo[i] {
+			if at >= 0 { // again, after it could not be taken back
+				require.Equal(w.t, len(list)-1, at)
+				continue
+			}
+			on[s.Hook.Plugin] = append(list, s)
 			continue
 		}
-		require.NotEmpty(w.t, on)
-		require.Equal(w.t, on[len(on)-1], name)
-		on = on[:len(on)-1]
+		if at < 0 {
+			continue // one whose shedding failed
+		}
+		require.Equal(w.t, len(list)-1, at, "%s was taken back before what was shed later", s.Hook.Name)
+		require.Equal(w.t, fmt.Sprint(list[at].Hook.Options), fmt.Sprint(s.Hook.Options))
+		on[s.Hook.Plugin] = list[:at]
 	}
-	require.Empty(w.t, on)
+	for plugin, list := range on {
+		require.Empty(w.t, list, plugin)
+	}
 }

@@ -45,7 +45,10 @@ func (*Cgroup) Describe() sdk.Description {
 
 // CheckOptions checks the options of a hook.
 func (*Cgroup) CheckOptions(options json.RawMessage) error {
-	_, _, err := parseCgroup(options)
+	o, list, err := parseCgroup(options)
+	if err == nil && path.Base(path.Clean(o.Path)) == "init.scope" && harmful(list) != "" {
+		err = sdk.BadOption("path", spareHint, "%s holds the first process of the host; its %s is left alone", o.Path, harmful(list))
+	}
 	return err
 }
 
@@ -160,8 +163,8 @@ func (c *Cgroup) Isolate(ctx context.Context, req sdk.Request) (sdk.Result, erro
 		return sdk.Result{}, retryable(errors.New("there is no such cgroup: "+s.path),
 			"does the service run? for a systemd unit that comes and goes, use the plugin systemd")
 	}
-	if s.freezes() {
-		if err := c.host.mayFreeze(s.dir); err != nil {
+	if knob := harmful(s.list); knob != "" {
+		if err := c.host.spareCgroup(s.dir, knob); err != nil {
 			return sdk.Result{}, err
 		}
 	}
@@ -262,6 +265,22 @@ func (s *cgroupStep) write(ctx context.Context, list []setting, back bool) (chan
 	return changes, err
 }
 
-func (s *cgroupStep) freezes() bool {
-	return slices.ContainsFunc(s.list, func(w setting) bool { return w.Knob == freezeKnob && w.Text == "1" })
+// harmful names a file of list whose value can stop, kill or hold up processes for good; "" when
+// there is none.
+func harmful(list []setting) string {
+	for _, w := range list {
+		switch w.Knob {
+		case freezeKnob:
+			if w.Text == "1" {
+				return w.Knob
+			}
+		case "memory.max", "pids.max", "cpu.max":
+			if w.Text != "max" && !strings.HasPrefix(w.Text, "max ") {
+				return w.Knob
+			}
+		case "cpuset.cpus":
+			return w.Knob
+		}
+	}
+	return ""
 }

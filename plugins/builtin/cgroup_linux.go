@@ -1,8 +1,6 @@
 package builtin
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -179,8 +178,11 @@ func (d *cgroupDir) awaitFreezer(ctx context.Context, frozen bool) error {
 	}
 }
 
-// mayFreeze refuses to freeze a cgroup that holds this process, directly or further below.
-func (h *host) mayFreeze(d *cgroupDir) error {
+const spareHint = "name the cgroup of what is to give way, and run the agent in another; or use a weight"
+
+// spareCgroup refuses to freeze or to limit a cgroup that holds the first process of the host or
+// this one, directly or further below.
+func (h *host) spareCgroup(d *cgroupDir, knob string) error {
 	self := strconv.Itoa(os.Getpid())
 	return fs.WalkDir(d.root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -192,19 +194,32 @@ func (h *host) mayFreeze(d *cgroupDir) error {
 		if !entry.IsDir() {
 			return nil
 		}
-		data, err := d.content(path.Join(name, "cgroup.procs"))
-		switch {
-		case errors.Is(err, syscall.EOPNOTSUPP), errors.Is(err, syscall.ENODEV), errors.Is(err, fs.ErrNotExist):
-			return nil // threaded, so that the cgroup above lists its processes; or removed meanwhile
-		case err != nil:
-			return fmt.Errorf("who is in cgroup %s: %w", d.path, err)
+		members, err := d.members(name)
+		if err != nil {
+			return err
 		}
-		for lines := bufio.NewScanner(bytes.NewReader([]byte(data))); lines.Scan(); {
-			if lines.Text() == self {
-				return sdk.BadOption("path", "name the cgroup of what is to stand still, and run the agent in another",
-					"cgroup %s holds the agent itself, which would freeze with it and could not put anything back", d.path)
-			}
+		switch {
+		case slices.Contains(members, "1"):
+			return sdk.BadOption("path", spareHint, "cgroup %s holds the first process of the host; %s would stop or starve the host with it", d.path, knob)
+		case slices.Contains(members, self):
+			return sdk.BadOption("path", spareHint, "cgroup %s holds the agent itself; with %s it could not put anything back for sure", d.path, knob)
 		}
 		return nil
 	})
+}
+
+// members lists the processes in the cgroup name below d. Of a threaded one, whose processes the
+// kernel lists further up, it lists the threads; the first of a process has its number.
+func (d *cgroupDir) members(name string) ([]string, error) {
+	data, err := d.content(path.Join(name, "cgroup.procs"))
+	if errors.Is(err, syscall.EOPNOTSUPP) {
+		data, err = d.content(path.Join(name, "cgroup.threads"))
+	}
+	switch {
+	case errors.Is(err, syscall.ENODEV), errors.Is(err, fs.ErrNotExist):
+		return nil, nil // removed meanwhile
+	case err != nil:
+		return nil, fmt.Errorf("who is in cgroup %s: %w", d.path, err)
+	}
+	return strings.Fields(data), nil
 }

@@ -235,6 +235,35 @@ func TestCgroupDoesNotFreezeTheAgent(t *testing.T) {
 	require.NoError(t, err, "limits are no freezer")
 }
 
+// TestCgroupSparesWhatTheHostNeeds: neither the first process nor the agent is stopped or starved.
+func TestCgroupSparesWhatTheHostNeeds(t *testing.T) {
+	c := newCgroups(t)
+	files := map[string]string{
+		"cgroup.freeze": "0\n", "cpu.weight": "100\n", "memory.max": "max\n", "pids.max": "max\n", "cpu.max": "max 100000\n", "cpuset.cpus": "\n",
+	}
+	for path, member := range map[string]string{"first/init.scope": "1", "agents/shivx": strconv.Itoa(os.Getpid())} {
+		top, _, _ := strings.Cut(path, "/")
+		c.add(top, files)
+		c.add(path, files)
+		c.file(filepath.Join(c.mount, path, "cgroup.procs"), "5\n"+member+"\n")
+		for _, p := range []string{top, path} {
+			for knob, value := range map[string]any{"cgroup.freeze": 1, "memory.max": "1M", "pids.max": 1, "cpu.max": "1000", "cpuset.cpus": "0"} {
+				req := c.request(p, map[string]any{knob: value, "cpu.weight": 1})
+				_, err := c.p.Isolate(ctx(t), req)
+				var bad *sdk.OptionError
+				require.ErrorAs(t, err, &bad, "%s of %s", knob, p)
+				require.Equal(t, "path", bad.Option())
+				require.Equal(t, strings.TrimSpace(files[knob]), c.read(p+"/"+knob))
+				require.Equal(t, "100", c.read(p+"/cpu.weight"))
+			}
+			_, err := c.p.Isolate(ctx(t), c.request(p, map[string]any{"cpu.weight": 50, "memory.max": "max", "cpu.max": "max 200000"}))
+			require.NoError(t, err)
+		}
+	}
+	err := c.p.CheckOptions(jsonOf(t, map[string]any{"path": "/sys/fs/cgroup/init.scope", "set": map[string]any{"cgroup.freeze": 1}}))
+	require.ErrorContains(t, err, "holds the first process")
+}
+
 func TestCgroupOptions(t *testing.T) {
 	good := []string{
 		`{"path":"a","set":{"cpu.weight":10,"cpu.max":"max","cgroup.freeze":"1"}}`,

@@ -22,10 +22,10 @@ import (
 type HTTP struct{ host *host }
 
 var (
-	_ sdk.Plugin         = (*HTTP)(nil)
-	_ sdk.Isolator       = (*HTTP)(nil)
-	_ sdk.Resumer        = (*HTTP)(nil)
-	_ sdk.OptionsChecker = (*HTTP)(nil)
+	_ sdk.Plugin             = (*HTTP)(nil)
+	_ sdk.Isolator           = (*HTTP)(nil)
+	_ sdk.Resumer            = (*HTTP)(nil)
+	_ sdk.StepOptionsChecker = (*HTTP)(nil)
 )
 
 type httpOptions struct {
@@ -104,6 +104,24 @@ func (*HTTP) CheckOptions(options json.RawMessage) error {
 		if err := c.check(string(step)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// CheckOptionsFor wants, besides, what the step calls.
+func (h *HTTP) CheckOptionsFor(step sdk.Step, options json.RawMessage) error {
+	if err := h.CheckOptions(options); err != nil {
+		return err
+	}
+	var o httpOptions
+	if err := sdk.Decode(options, &o); err != nil {
+		return err
+	}
+	switch {
+	case step == sdk.StepRecover && o.Recover == nil:
+		return sdk.BadOption("isolate", "add recover, with a url; a ladder calls nothing else", "is there, but no recover")
+	case step == sdk.StepIsolate && o.Isolate == nil:
+		return sdk.BadOption("recover", "add isolate and reintegrate, each with a url", "is there, but no isolate")
 	}
 	return nil
 }

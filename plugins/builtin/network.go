@@ -17,11 +17,11 @@ import (
 type Network struct{}
 
 var (
-	_ sdk.Plugin         = (*Network)(nil)
-	_ sdk.Isolator       = (*Network)(nil)
-	_ sdk.Checkpointer   = (*Network)(nil)
-	_ sdk.Undoer         = (*Network)(nil)
-	_ sdk.OptionsChecker = (*Network)(nil)
+	_ sdk.Plugin             = (*Network)(nil)
+	_ sdk.Isolator           = (*Network)(nil)
+	_ sdk.Checkpointer       = (*Network)(nil)
+	_ sdk.Undoer             = (*Network)(nil)
+	_ sdk.StepOptionsChecker = (*Network)(nil)
 )
 
 type networkOptions struct {
@@ -59,6 +59,24 @@ func (*Network) CheckOptions(options json.RawMessage) error {
 	}
 	if o.Upstream != nil {
 		return o.Upstream.check()
+	}
+	return nil
+}
+
+// CheckOptionsFor wants, besides, something that the step can do.
+func (n *Network) CheckOptionsFor(step sdk.Step, options json.RawMessage) error {
+	if err := n.CheckOptions(options); err != nil {
+		return err
+	}
+	var o networkOptions
+	if err := sdk.Decode(options, &o); err != nil {
+		return err
+	}
+	switch {
+	case step == sdk.StepIsolate && o.HAProxy == nil && o.Upstream == nil:
+		return sdk.BadOption("reconnect", "set haproxy or upstream", "alone cannot take anything out of traffic")
+	case step == sdk.StepRecover && o.HAProxy != nil && o.HAProxy.Failover == "":
+		return sdk.BadOption("haproxy", "set haproxy.failover, or use these options under isolate", "taking a server out of traffic is no recovery without another that takes over")
 	}
 	return nil
 }

@@ -22,13 +22,13 @@ import (
 type Script struct{}
 
 var (
-	_ sdk.Plugin         = Script{}
-	_ sdk.Isolator       = Script{}
-	_ sdk.Checkpointer   = Script{}
-	_ sdk.Validator      = Script{}
-	_ sdk.Undoer         = Script{}
-	_ sdk.Resumer        = Script{}
-	_ sdk.OptionsChecker = Script{}
+	_ sdk.Plugin             = Script{}
+	_ sdk.Isolator           = Script{}
+	_ sdk.Checkpointer       = Script{}
+	_ sdk.Validator          = Script{}
+	_ sdk.Undoer             = Script{}
+	_ sdk.Resumer            = Script{}
+	_ sdk.StepOptionsChecker = Script{}
 )
 
 type scriptOptions struct {
@@ -118,6 +118,29 @@ func (Script) CheckOptions(options json.RawMessage) error {
 		return sdk.BadOption(string(sdk.StepIsolate), "add a command or an executable for reintegrate", "has no opposite: what isolates must reintegrate")
 	}
 	return noRecover(o)
+}
+
+// CheckOptionsFor wants, besides, what the step runs.
+func (s Script) CheckOptionsFor(step sdk.Step, options json.RawMessage) error {
+	if err := s.CheckOptions(options); err != nil {
+		return err
+	}
+	var o scriptOptions
+	if err := sdk.Decode(options, &o); err != nil {
+		return err
+	}
+	if argv, err := o.command(step); argv != nil || err != nil {
+		return err
+	}
+	switch {
+	case step == sdk.StepRecover && o.Dir != "":
+		return noRecover(o)
+	case step == sdk.StepRecover:
+		return sdk.BadOption("isolate", "add recover: [/path/of/script, argument]; a ladder runs it, not isolate", "is there, but no recover")
+	case o.Dir != "":
+		return sdk.BadOption("dir", "write the executables isolate and reintegrate", "%s has no executable named %s", o.Dir, step)
+	}
+	return sdk.BadOption("recover", "add isolate: [/path/of/script, argument], and reintegrate", "is there, but no isolate")
 }
 
 func noRecover(o scriptOptions) error {

@@ -3,12 +3,12 @@ package builtin
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"os"
+	"errors"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/shivx/shivx/plugins/sdk"
 )
@@ -55,8 +55,11 @@ func (*Systemd) Describe() sdk.Description {
 
 // CheckOptions checks the options of a hook.
 func (*Systemd) CheckOptions(options json.RawMessage) error {
-	_, _, err := parseSystemd(options)
-	return err
+	o, want, err := parseSystemd(options)
+	if err != nil {
+		return err
+	}
+	return o.vital(want)
 }
 
 func parseSystemd(options json.RawMessage) (o systemdOptions, want []property, err error) {
@@ -148,23 +151,41 @@ func (p *Systemd) Isolate(ctx context.Context, req sdk.Request) (sdk.Result, err
 	if !s.shed {
 		s.kept = keptUnit{Unit: s.Unit, Action: s.Action}
 	}
+	if err := p.host.spare(s); err != nil {
+		return sdk.Result{}, err
+	}
 	var changes []string
 	switch s.Action {
 	case actionStop:
-		if err := p.host.notOurs(s.Unit, s.Action); err != nil {
-			return sdk.Result{}, err
-		}
 		changes, err = s.stop(ctx)
 	case actionFreeze:
-		if err := p.host.notOurs(s.Unit, s.Action); err != nil {
-			return sdk.Result{}, err
-		}
 		changes, err = s.freeze(ctx)
 	default:
 		changes, err = s.limit(ctx)
 	}
+	if err != nil && !s.shed && !req.Plan {
+		return sdk.Result{}, errors.Join(err, s.takeBack(ctx))
+	}
 	return sdk.Result{Summary: summary(req, changes, "shed load of unit "+s.Unit), Changes: changes}, err
 }
+
+// takeBack puts back what a step that failed may have changed: what it found would else be put
+// back after that of hooks that shed load later.
+func (s *unitStep) takeBack(ctx context.Context) error {
+	found, err := readKept(s.file, &s.kept)
+	if err != nil || !found {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackTimeout)
+	defer cancel()
+	if _, err := s.restore(ctx); err != nil {
+		return err
+	}
+	return removeIfThere(s.file)
+}
+
+// takeBackTimeout bounds the calls to systemd after a failed step.
+const takeBackTimeout = 500 * time.Millisecond
 
 // Reintegrate puts back what Isolate found.
 func (p *Systemd) Reintegrate(ctx context.Context, req sdk.Request) (sdk.Result, error) {
@@ -176,19 +197,22 @@ func (p *Systemd) Reintegrate(ctx context.Context, req sdk.Request) (sdk.Result,
 	if !s.shed {
 		return sdk.Result{Summary: "nothing was shed of unit " + s.Unit + "; nothing to put back"}, nil
 	}
-	var changes []string
-	switch s.Action {
-	case actionStop:
-		changes, err = s.startAgain(ctx)
-	case actionFreeze:
-		changes, err = s.thaw(ctx)
-	default:
-		changes, err = s.unlimit(ctx)
-	}
+	changes, err := s.restore(ctx)
 	if err == nil && !req.Plan {
 		err = removeIfThere(s.file)
 	}
 	return sdk.Result{Summary: summary(req, changes, "put unit "+s.Unit+" back as it was"), Changes: changes}, err
+}
+
+// restore puts back what is kept.
+func (s *unitStep) restore(ctx context.Context) ([]string, error) {
+	switch s.Action {
+	case actionStop:
+		return s.startAgain(ctx)
+	case actionFreeze:
+		return s.thaw(ctx)
+	}
+	return s.unlimit(ctx)
 }
 
 // keep makes what was found durable, before the effect.
@@ -197,25 +221,4 @@ func (s *unitStep) keep() error {
 		return nil
 	}
 	return keepJSON(s.file, s.kept)
-}
-
-// notOurs refuses to stop or freeze a unit that the agent runs in.
-func (h *host) notOurs(unit, action string) error {
-	data, err := os.ReadFile(filepath.Join(h.fs.root, "self/cgroup"))
-	if err != nil {
-		return fmt.Errorf("which unit the agent runs in: %w", err)
-	}
-	ours := unit == "-.slice"
-	for line := range strings.Lines(string(data)) {
-		// hierarchy-ID:controllers:path, whose parts are the names of units.
-		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(fields) == 3 && (fields[1] == "" || fields[1] == "name=systemd") {
-			ours = ours || slices.Contains(strings.Split(fields[2], "/"), unit)
-		}
-	}
-	if ours {
-		return sdk.BadOption("unit", "name the unit of what is to give way, and run the agent in another",
-			"the agent itself runs in %s; after a %s it could not put anything back", unit, action)
-	}
-	return nil
 }

@@ -3,6 +3,7 @@ package builtin
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -118,6 +119,13 @@ func TestSystemdFailures(t *testing.T) {
 	require.ErrorContains(t, err, "is not-found")
 	res, err := p.Reintegrate(ctx(t), req)
 	require.NoError(t, err)
+	require.Contains(t, res.Summary, "nothing was shed", "a step that failed keeps nothing")
+	f.change(func(f *fakeSystemd) { f.load = "loaded"; f.limits["CPUWeight"] = 150 })
+	_, err = p.Isolate(ctx(t), req)
+	require.NoError(t, err)
+	f.change(func(f *fakeSystemd) { f.load = "not-found" })
+	res, err = p.Reintegrate(ctx(t), req)
+	require.NoError(t, err)
 	require.Equal(t, []string{"unit batch.service is gone; there is nothing to put back"}, res.Changes)
 	p.bus = func() (*busControl, error) {
 		return nil, retryable(fmt.Errorf("connect to systemd: refused"), systemdHint)
@@ -201,15 +209,50 @@ func TestSystemdStopsAndStarts(t *testing.T) {
 
 func TestSystemdSparesTheAgentsOwnUnit(t *testing.T) {
 	f, p := newSystemd(t)
-	for _, unit := range []string{"shivx-worker.service", "system.slice", "-.slice"} {
+	require.NoError(t, os.WriteFile(p.host.fs.root+"/self/cgroup", []byte("4:cpu:/batch.service\n0::/ops.slice/shivx-worker.service\n"), 0o600))
+	for _, unit := range []string{"shivx-worker.service", "ops.slice"} {
 		for _, action := range []string{"stop", "freeze"} {
 			_, err := p.Isolate(ctx(t), planned(systemdRequest(t, map[string]any{"unit": unit, "action": action})))
 			require.ErrorContains(t, err, "the agent itself runs in "+unit)
 		}
 	}
+	for _, unit := range []string{"shivx-worker.service", "ops.slice", "-.slice"} {
+		for name, value := range map[string]any{"MemoryMax": "1M", "TasksMax": 1, "CPUQuota": "1%"} {
+			_, err := p.Isolate(ctx(t), systemdRequest(t, map[string]any{"unit": unit, "properties": map[string]any{name: value}}))
+			var bad *sdk.OptionError
+			require.ErrorAs(t, err, &bad, "%s of %s", name, unit)
+		}
+	}
 	require.Empty(t, f.done())
-	_, err := p.Isolate(ctx(t), systemdRequest(t, map[string]any{"unit": "batch.service", "action": "freeze"}))
+	_, err := p.Isolate(ctx(t), systemdRequest(t, map[string]any{"unit": "ops.slice", "properties": map[string]any{"CPUWeight": 20, "TasksMax": "infinity"}}))
+	require.NoError(t, err, "these neither kill nor starve")
+	_, err = p.Isolate(ctx(t), systemdRequest(t, map[string]any{"unit": "batch.service", "action": "freeze"}))
 	require.NoError(t, err, "a cgroup of version 1 is no unit")
+}
+
+func TestSystemdSparesTheHost(t *testing.T) {
+	f, p := newSystemd(t)
+	for _, unit := range []string{
+		"init.scope", "-.slice", "system.slice", "home.mount", "-.mount", "dbus.service", "dbus.socket", "dbus-broker.service",
+		"systemd-journald.service", "systemd-udevd-kernel.socket", "sysinit.target", "basic.target",
+	} {
+		req := systemdRequest(t, map[string]any{"unit": unit, "action": "stop"})
+		require.ErrorContains(t, p.CheckOptions(req.Options), "the host cannot do without "+unit)
+		_, err := p.Isolate(ctx(t), req)
+		require.ErrorContains(t, err, "the host cannot do without "+unit)
+		_, err = p.Reintegrate(ctx(t), req)
+		require.NoError(t, err, "what was once shed can be taken back")
+	}
+	require.Empty(t, f.done())
+	for _, unit := range []string{"init.scope", "-.slice"} {
+		err := p.CheckOptions(jsonOf(t, map[string]any{"unit": unit, "properties": map[string]any{"MemoryMax": "1M"}}))
+		require.ErrorContains(t, err, "holds the first process")
+	}
+	var log strings.Builder
+	p.host.log = slog.New(slog.NewTextHandler(&log, nil))
+	_, err := p.Isolate(ctx(t), systemdRequest(t, map[string]any{"unit": "sshd.service", "action": "stop"}))
+	require.NoError(t, err)
+	require.Contains(t, log.String(), "the way in by SSH")
 }
 
 // TestSystemdKeepsBeforeTheEffect: an agent that dies between the two has lost nothing.

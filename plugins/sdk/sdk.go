@@ -75,6 +75,15 @@ type OptionsChecker interface {
 	CheckOptions(options json.RawMessage) error
 }
 
+// StepOptionsChecker is an [OptionsChecker] whose options may do for one step and not for another:
+// a script with commands to isolate is no strategy of a ladder.
+type StepOptionsChecker interface {
+	OptionsChecker
+	// CheckOptionsFor does what CheckOptions does, and checks that the options say what to do in
+	// step: StepRecover in a ladder, StepIsolate, which includes StepReintegrate, elsewhere.
+	CheckOptionsFor(step Step, options json.RawMessage) error
+}
+
 // Step names what a plugin is asked to do.
 type Step string
 
