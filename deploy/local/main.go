@@ -151,12 +151,16 @@ func runAgent(ctx context.Context, o options, cfg *config.Config, c client.Clien
 // welcome tells a new user what to look at and what to try.
 func welcome(o options, cfg *config.Config, login string) {
 	pid := filepath.Join(cfg.Paths.Var, "demo", "demo.pid")
+	about := "this link signs you in once; bin/shivx login makes another"
+	if login == "" {
+		login, about = "not there", "the log above says why; bin/shivx login makes a link once it is"
+	}
 	fmt.Printf(`
   ShivX is up. It keeps the demo service on http://127.0.0.1:9471 alive.
 
     Temporal UI   http://127.0.0.1:%d
     status page   %s
-                  (this link signs you in once; bin/shivx login makes another)
+                  (%s)
 
   In another terminal:
 
@@ -168,7 +172,7 @@ func welcome(o options, cfg *config.Config, login string) {
 
   Ctrl-C stops everything; what is under way goes on at the next start.
 
-`, o.uiPort, login, "kill -9 $(cat "+relative(pid)+")")
+`, o.uiPort, login, about, "kill -9 $(cat "+relative(pid)+")")
 }
 
 func relative(path string) string {

@@ -20,7 +20,7 @@ import (
 type role int
 
 const (
-	// roleApp asks for features and readiness, and keeps modules registered.
+	// roleApp asks for features and readiness, and keeps the modules it is granted.
 	roleApp role = iota + 1
 	// roleViewer reads everything.
 	roleViewer
@@ -38,17 +38,22 @@ func (r role) String() string { return roleNames[r] }
 type holder struct {
 	name string
 	role role
+	// modules are patterns of the modules it may keep; operators may keep all.
+	modules []string
 	// token is the beginning of its token's hash, also for a session.
 	token uint64
 	// session is true when a cookie said so, and not a token.
 	session bool
 }
 
+// keeps says whether the holder may register, renew and remove a module. Whoever writes the
+// configuration has agreed to that, and to all that follows when the module fails.
+func (h holder) keeps(module string) bool {
+	return h.role >= roleOperator || slices.ContainsFunc(h.modules, func(pattern string) bool { return config.MatchName(pattern, module) })
+}
+
 // administrator holds the token in TokenFile.
 const administrator = "admin"
-
-// minToken is the length of the shortest token accepted, in bytes.
-const minToken = 16
 
 // access knows the tokens. Only their hashes are compared: neither the time of a lookup nor that
 // of a comparison tells anything about a token.
@@ -62,6 +67,7 @@ type access struct {
 
 // tokens are the tokens in force.
 type tokens struct {
+	// admin has no role while there is no administrator.
 	admin holder
 	// known has the beginning of a token's hash as its key.
 	known map[uint64]entry
@@ -73,27 +79,28 @@ type entry struct {
 	holder
 }
 
-// newAccess fails only without an administrator: another token that cannot be had is logged and
-// does not let anybody in, for the host must be watched all the same.
-func newAccess(cfg *config.Config, log *slog.Logger) (*access, error) {
+// newAccess never fails: a token that cannot be had is logged and does not let anybody in, for the
+// host must be watched all the same.
+func newAccess(cfg *config.Config, log *slog.Logger) *access {
 	a := &access{cfg: cfg, log: log, wrong: map[string]string{}}
-	if _, err := Token(cfg.Paths.Var); err != nil {
-		return nil, err
-	}
-	a.reload()
-	return a, nil
+	a.load(Token)
+	return a
 }
 
-// reload resolves all tokens anew. When the administrator's cannot be read nothing changes.
-func (a *access) reload() {
-	admin, err := Token(a.cfg.Paths.Var)
-	if err != nil {
-		a.complain(administrator, err)
-		return
-	}
-	delete(a.wrong, administrator)
+// reload resolves all tokens anew; it makes none.
+func (a *access) reload() { a.load(readToken) }
+
+// load resolves all tokens, the administrator's with read. When that fails the one in force stays.
+func (a *access) load(read func(dir string) (string, error)) {
 	all := &tokens{known: map[uint64]entry{}}
-	all.admin, _ = all.add(admin, holder{name: administrator, role: roleAdmin})
+	admin, err := read(a.cfg.Paths.Var)
+	if err == nil {
+		delete(a.wrong, administrator)
+		all.admin, _ = all.add(admin, holder{name: administrator, role: roleAdmin})
+	} else {
+		a.complain(administrator, err)
+		all.keepAdmin(a.tokens.Load())
+	}
 	for _, t := range a.cfg.API.Tokens {
 		if err := all.take(t); err != nil {
 			a.complain(t.Name, err)
@@ -104,6 +111,15 @@ func (a *access) reload() {
 	a.tokens.Store(all)
 }
 
+// keepAdmin takes over the administrator from the tokens in force before, if there was one.
+func (all *tokens) keepAdmin(before *tokens) {
+	if before == nil || before.admin.role == 0 {
+		return
+	}
+	e := before.known[before.admin.token]
+	all.admin, all.known[e.token] = e.holder, e
+}
+
 // take adds a token of the configuration.
 func (all *tokens) take(t config.Token) error {
 	secret, err := config.Resolve(t.Token)
@@ -111,13 +127,13 @@ func (all *tokens) take(t config.Token) error {
 		return err
 	}
 	r, ok := roleOf(t.Role)
-	switch {
-	case !ok:
+	if !ok {
 		return fmt.Errorf("there is no role %q", t.Role)
-	case len(secret) < minToken:
-		return shivx.Hint(fmt.Errorf("it has %d characters, fewer than %d", len(secret), minToken), "make one with: openssl rand -hex 32")
 	}
-	if _, ok := all.add(secret, holder{name: t.Name, role: r}); !ok {
+	if err := longEnough(secret); err != nil {
+		return err
+	}
+	if _, ok := all.add(secret, holder{name: t.Name, role: r, modules: t.Modules}); !ok {
 		return shivx.Hint(fmt.Errorf("another one has the same secret"), "give each its own")
 	}
 	return nil

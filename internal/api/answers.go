@@ -16,14 +16,27 @@ var (
 	noSniff     = []string{"nosniff"}
 )
 
-// problem answers with an RFC 9457 document.
+// problemDocument is what RFC 9457 describes.
+type problemDocument struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// problem answers with an RFC 9457 document that its title tells all about.
 func problem(w http.ResponseWriter, status int, title, detail string) {
-	body, err := json.Marshal(map[string]any{"type": "about:blank", "title": title, "status": status, "detail": detail})
+	problemOf(w, problemDocument{"about:blank", title, status, detail})
+}
+
+// problemOf answers with an RFC 9457 document whose type programs tell apart.
+func problemOf(w http.ResponseWriter, p problemDocument) {
+	body, err := json.Marshal(p)
 	if err != nil { // cannot be: strings and a number
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
-	write(w, status, typeProblem, append(body, '\n'))
+	write(w, p.Status, typeProblem, append(body, '\n'))
 }
 
 // answer encodes v before the first byte is sent, so that what cannot be encoded is an error.

@@ -9,11 +9,10 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -56,6 +55,10 @@ var (
 	_ Modules    = (*modules.View)(nil)
 )
 
+// Ask answers a request: with what is to be sent as JSON, or with an error and the status that
+// fits it.
+type Ask = func(*http.Request) (answer any, status int, err error)
+
 // Check is one condition of readiness.
 type Check struct {
 	Name   string `json:"name"`
@@ -74,8 +77,8 @@ type Options struct {
 	Modules    Modules
 	// Metrics serves /metrics; nil: Prometheus' default registry.
 	Metrics http.Handler
-	// History serves the metric history; its keys are the patterns of these routes.
-	History map[string]http.Handler
+	// History answers for the metric history; its keys are the patterns of these routes.
+	History map[string]Ask
 	// Ready returns the conditions of readiness beside those that Resilience tells.
 	Ready  func() []Check
 	Logger *slog.Logger
@@ -88,72 +91,50 @@ type Server struct {
 	log     *slog.Logger
 	access  *access
 	logins  *logins
-	origins http.CrossOriginProtection
-	listen  net.Listener
-	// hosts are the names by which requests may call the server; nil: any.
-	hosts *hostCheck
+	origins *http.CrossOriginProtection
+	// bound is nil while the server does not listen.
+	bound atomic.Pointer[listener]
 	now   func() time.Time
 }
 
-// New reads or makes the tokens and takes the port, so that a port in use is an error at start.
+// New reads or makes the tokens and takes the port. Neither a token that cannot be had nor a port
+// that is taken is an error: it is logged, and Run tries again, for the host must be watched all
+// the same.
 func New(cfg *config.Config, o Options) (*Server, error) {
-	s := &Server{cfg: cfg, parts: o, log: o.Logger, now: time.Now}
+	s := &Server{cfg: cfg, parts: o, log: o.Logger, now: time.Now, origins: http.NewCrossOriginProtection()}
 	if s.parts.Metrics == nil {
 		s.parts.Metrics = promhttp.Handler()
 	}
-	if cfg.API.Listen == "off" {
+	if s.off() {
 		return s, nil
 	}
-	var err error
-	if s.access, err = newAccess(cfg, s.log); err != nil {
-		return nil, err
+	if public := cfg.API.PublicURL; public != "" {
+		if err := s.origins.AddTrustedOrigin(public); err != nil {
+			return nil, fmt.Errorf("trust api.public_url: %w", err)
+		}
 	}
-	s.listen, err = net.Listen("tcp", cfg.API.Listen)
-	if err != nil {
-		return nil, shivx.Hint(fmt.Errorf("listen on %s: %w", cfg.API.Listen, err), "another agent may run; choose a port with api.listen")
+	s.access = newAccess(cfg, s.log)
+	s.logins = newLogins(cfg.Host, func() time.Time { return s.now() })
+	if err := s.listen(); err != nil {
+		s.notListening(err)
 	}
-	s.hosts = newHostCheck(s.listen.Addr())
-	s.logins = newLogins(func() time.Time { return s.now() })
 	return s, nil
 }
 
-// Address returns where the server listens; "off" if it does not.
-func (s *Server) Address() string {
-	if s.listen == nil {
-		return "off"
-	}
-	return s.listen.Addr().String()
-}
+func (s *Server) off() bool { return s.cfg.API.Listen == "off" }
 
 // reloadEvery is the time after which a changed secret of a token holds, at the latest.
 const reloadEvery = 10 * time.Second
 
-// Run serves until ctx ends; requests under way may finish.
+// Run serves until ctx ends; requests under way may finish. While the port cannot be had it tries
+// again.
 func (s *Server) Run(ctx context.Context) error {
-	if s.listen == nil {
+	if s.off() {
 		return nil
-	}
-	srv := &http.Server{
-		Handler: s.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,
-		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	group, serving := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		if err := srv.Serve(s.listen); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve the API: %w", err)
-		}
-		return nil
-	})
-	group.Go(func() error {
-		s.reloadTokens(serving)
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
-		defer cancel()
-		if err := srv.Shutdown(end); err != nil {
-			return fmt.Errorf("stop the API: %w", err)
-		}
-		return nil
-	})
+	group.Go(func() error { s.reloadTokens(serving); return nil })
+	group.Go(func() error { return s.serve(serving) })
 	return group.Wait()
 }
 

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// failures counts failed logins of each source address and refuses more after too many.
+// failures counts failed logins of each source address, for the log alone: a secret of 256 bits is
+// not guessed, and a limit would let anybody lock out the people behind the same address.
 type failures struct {
 	now func() time.Time
 
@@ -20,7 +21,7 @@ type count struct {
 }
 
 const (
-	// maxFailures of one source within failureWindow.
+	// maxFailures of one source are logged within failureWindow.
 	maxFailures   = 10
 	failureWindow = time.Minute
 	// maxSources bounds the memory; when it is reached all sources begin anew.
@@ -31,19 +32,8 @@ func newFailures(now func() time.Time) *failures {
 	return &failures{now: now, from: map[string]count{}}
 }
 
-// wait returns how long a source must wait; 0 when it may try.
-func (f *failures) wait(remote string) time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	c := f.from[source(remote)]
-	if c.n < maxFailures {
-		return 0
-	}
-	return max(0, c.until.Sub(f.now()))
-}
-
-// add counts a failure.
-func (f *failures) add(remote string) {
+// add counts a failure and returns how many the source had in its window.
+func (f *failures) add(remote string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	key := source(remote)
@@ -51,14 +41,15 @@ func (f *failures) add(remote string) {
 	if !f.now().Before(c.until) {
 		c = count{until: f.now().Add(failureWindow)}
 	}
-	if len(f.from) >= maxSources {
+	if _, known := f.from[key]; !known && len(f.from) >= maxSources {
 		clear(f.from)
 	}
 	c.n++
 	f.from[key] = c
+	return c.n
 }
 
-// source is the address a limit is about: one host may own a whole /64 of IPv6.
+// source is the address a count is about: one host may own a whole /64 of IPv6.
 func source(remote string) string {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {

@@ -91,6 +91,7 @@ func TestBodiesOfEvaluations(t *testing.T) {
 		"": "", " \n": "", "{}": "", `{"context":{}}`: "", `{"context":null}`: "", `{"future":[1,{"context":1}],"context":{"a":"\"}"}}`: "",
 		`{"a":"context","b":{"context":2},"c\"ontext":3}`: "", `{"a":["x","context"],"b":"}{"}`: "",
 		`{"context":"me"}`: codeInvalidContext, `{"context":[1]}`: codeInvalidContext, `{"x":1, "context" : 1}`: codeInvalidContext, `{"context":true}`: codeInvalidContext,
+		`{"\u0063ontext":"me"}`: codeInvalidContext, `{"\u0063ontext":{}}`: "", `null`: codeParse,
 		`[]`: codeParse, `1`: codeParse, `"context"`: codeParse, `{`: codeParse, `{} {}`: codeParse, "\x00": codeParse,
 		`{"context":{"a":"` + strings.Repeat("x", maxBody) + `"}}`: codeParse,
 	} {
@@ -111,6 +112,7 @@ func TestBodiesOfEvaluations(t *testing.T) {
 func TestMemberOfObjects(t *testing.T) {
 	for object, want := range map[string]byte{
 		`{}`: 0, `{"k":1}`: '1', `{"a":{"k":1}}`: 0, `{"a":[{"k":1},"k"],"k":"x"}`: '"', `{"a":"k","b":1}`: 0, `{"\"k":2,"k" :	[]}`: '[', `{"a":"\\","k":null}`: 'n',
+		`{"\u006b":1}`: '1', `{"\u006b2":1}`: 0, `{"\\u006b":1}`: 0, `{"a\"":1,"\u006B":[]}`: '[',
 	} {
 		require.Equal(t, want, member([]byte(object), "k"), object)
 	}

@@ -27,7 +27,7 @@ func fuzz(f *testing.F, method, path, contentType string) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Cleanup(func() { _ = s.listen.Close() })
+	f.Cleanup(func() { _ = s.bound.Load().Close() })
 	handler := s.Handler()
 	f.Fuzz(func(t *testing.T, body []byte) {
 		req := httptest.NewRequest(method, path, bytes.NewReader(body))

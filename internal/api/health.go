@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/health"
 )
 
@@ -65,9 +66,17 @@ func (s *Server) components(w http.ResponseWriter, _ *http.Request, _ holder) {
 
 // history serves a route of the metric history.
 func (s *Server) history(pattern string) handler {
-	h := s.parts.History[pattern]
-	if h == nil {
-		return func(w http.ResponseWriter, _ *http.Request, _ holder) { missing(w, "the metric history") }
+	ask := s.parts.History[pattern]
+	return func(w http.ResponseWriter, r *http.Request, _ holder) {
+		if ask == nil {
+			missing(w, "the metric history")
+			return
+		}
+		answer, status, err := ask(r)
+		if err != nil {
+			problem(w, status, err.Error(), shivx.HintOf(err))
+			return
+		}
+		s.answer(w, status, answer)
 	}
-	return plain(h)
 }

@@ -1,12 +1,14 @@
 package api
 
 import (
-	"math"
+	"crypto/sha256"
+	"encoding/hex"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,23 +17,36 @@ const (
 	linkLife = 10 * time.Minute
 	// sessionLife is how long a browser stays logged in; a restart of the agent ends it, too.
 	sessionLife = 12 * time.Hour
-	// sessionCookie bears the secret of a session.
-	sessionCookie = "shivx_session"
+	// maxLinks and maxSessions are how many of them each token may have at a time.
+	maxLinks    = 16
+	maxSessions = 64
 )
 
 // logins are the login links that were not used yet, and the sessions that came of others.
 type logins struct {
+	// cookie is the name of the cookie that bears the secret of a session.
+	cookie   string
 	codes    *secrets
 	sessions *secrets
 	failures *failures
 }
 
-func newLogins(now func() time.Time) *logins {
-	return &logins{codes: newSecrets(linkLife, 16, now), sessions: newSecrets(sessionLife, 64, now), failures: newFailures(now)}
+func newLogins(host string, now func() time.Time) *logins {
+	return &logins{
+		cookie: cookieOf(host), failures: newFailures(now),
+		codes: newSecrets(linkLife, maxLinks, now), sessions: newSecrets(sessionLife, maxSessions, now),
+	}
+}
+
+// cookieOf names the cookie after the host: browsers keep cookies by address, whatever the port,
+// and the agents of several hosts may be reached on one address, each through its own port.
+func cookieOf(host string) string {
+	sum := sha256.Sum256([]byte(host))
+	return "shivx_session_" + hex.EncodeToString(sum[:4])
 }
 
 func (l *logins) holderOf(r *http.Request) (holder, bool) {
-	c, err := r.Cookie(sessionCookie)
+	c, err := r.Cookie(l.cookie)
 	if err != nil {
 		return holder{}, false
 	}
@@ -39,18 +54,28 @@ func (l *logins) holderOf(r *http.Request) (holder, bool) {
 }
 
 // LoginLink returns a link that logs one browser in as administrator, once and within 10 minutes;
-// "" when the server does not listen.
+// "" when the server does not listen, or not yet, and when there is no administrator's token.
 func (s *Server) LoginLink() string {
-	if s.listen == nil {
+	b := s.bound.Load()
+	if b == nil {
 		return ""
 	}
-	link, _ := s.loginLink(reachable(s.Address()), s.access.tokens.Load().admin)
+	admin := s.access.tokens.Load().admin
+	if admin.role == 0 {
+		return ""
+	}
+	link, _ := s.loginLink(reachable(b.Addr().String()), admin)
 	return link
 }
 
+// loginLink makes a link to the configured public address, else to host.
 func (s *Server) loginLink(host string, h holder) (link string, until time.Time) {
+	base := s.cfg.API.PublicURL
+	if base == "" {
+		base = (&url.URL{Scheme: "http", Host: host}).String()
+	}
 	code, until := s.logins.codes.issue(h)
-	return (&url.URL{Scheme: "http", Host: host, Path: "/login", RawQuery: url.Values{"code": {code}}.Encode()}).String(), until
+	return base + "/login?" + url.Values{"code": {code}}.Encode(), until
 }
 
 // reachable turns an address to listen on into one to call.
@@ -69,8 +94,12 @@ type loginLinkAnswer struct {
 }
 
 // newLoginLink makes a link for the one who asks: its session may do what they may, and as long
-// as their token holds.
+// as their token holds. A session makes none: with them it would outlive its end and the logout.
 func (s *Server) newLoginLink(w http.ResponseWriter, r *http.Request, h holder) {
+	if h.session {
+		problem(w, http.StatusForbidden, "a session makes no login links", "send a token, or make one on the host with: shivx login")
+		return
+	}
 	link, until := s.loginLink(r.Host, h)
 	s.log.Info("a login link was made", "for", h.name)
 	s.answer(w, http.StatusCreated, loginLinkAnswer{link, until.UTC()})
@@ -86,9 +115,6 @@ func (s *Server) askLogin(w http.ResponseWriter, r *http.Request) {
 		s.loginPage(w, http.StatusOK, loginView{Title: "ShivX", Text: noLink})
 		return
 	}
-	if !s.mayTry(w, r) {
-		return
-	}
 	h, ok := s.logins.codes.find(code)
 	if !ok {
 		s.refuse(w, r)
@@ -99,7 +125,7 @@ func (s *Server) askLogin(w http.ResponseWriter, r *http.Request) {
 
 // login makes a session of a login link.
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
-	if !s.sameOrigin(w, r) || !s.mayTry(w, r) {
+	if !s.sameOrigin(w, r) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -110,40 +136,32 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	}
 	h.session = true
 	secret, until := s.logins.sessions.issue(h)
-	http.SetCookie(w, cookie(r, secret, until))
+	http.SetCookie(w, s.cookie(r, secret, until))
 	s.log.Info("a browser logged in", "as", h.name, "from", r.RemoteAddr)
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
 // logout ends the session that asks for it.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request, _ holder) {
-	if c, err := r.Cookie(sessionCookie); err == nil {
+	if c, err := r.Cookie(s.logins.cookie); err == nil {
 		s.logins.sessions.take(c.Value)
 	}
-	http.SetCookie(w, cookie(r, "", time.Unix(1, 0)))
+	http.SetCookie(w, s.cookie(r, "", time.Unix(1, 0)))
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 
-func cookie(r *http.Request, value string, until time.Time) *http.Cookie {
+// cookie is sent over TLS alone where browsers come by TLS: to the agent itself, or to the proxy
+// of the public address.
+func (s *Server) cookie(r *http.Request, value string, until time.Time) *http.Cookie {
 	return &http.Cookie{ //nolint:gosec // Secure would keep it from being sent where there is no TLS
-		Name: sessionCookie, Value: value, Path: "/", Expires: until,
-		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
+		Name: s.logins.cookie, Value: value, Path: "/", Expires: until, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Secure: r.TLS != nil || strings.HasPrefix(s.cfg.API.PublicURL, "https:"),
 	}
-}
-
-// mayTry refuses a source that has failed too often.
-func (s *Server) mayTry(w http.ResponseWriter, r *http.Request) bool {
-	wait := s.logins.failures.wait(r.RemoteAddr)
-	if wait == 0 {
-		return true
-	}
-	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-	s.loginPage(w, http.StatusTooManyRequests, loginView{Title: "Too many attempts", Text: "Wait a minute, then open the link again."})
-	return false
 }
 
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request) {
-	s.logins.failures.add(r.RemoteAddr)
-	s.log.Warn("a login was refused", "from", r.RemoteAddr)
+	if n := s.logins.failures.add(r.RemoteAddr); n <= maxFailures {
+		s.log.Warn("a login was refused", "from", r.RemoteAddr, "within_a_minute", n, "last_one_logged", n == maxFailures)
+	}
 	s.loginPage(w, http.StatusForbidden, loginView{Title: "This link does not hold any more", Text: noLink})
 }

@@ -38,7 +38,20 @@ func (s *Server) listModules(w http.ResponseWriter, _ *http.Request, _ holder) {
 	s.answer(w, http.StatusOK, modulesAnswer{append([]resilience.Module{}, s.parts.Modules.List()...)})
 }
 
-func (s *Server) registerModule(w http.ResponseWriter, r *http.Request, _ holder) {
+// granted refuses whoever may not keep a module. The answer does not depend on whether it exists.
+func granted(w http.ResponseWriter, h holder, module string) bool {
+	if h.keeps(module) {
+		return true
+	}
+	detail := h.name + " may keep no module"
+	if len(h.modules) > 0 {
+		detail = h.name + " may keep " + strings.Join(h.modules, ", ")
+	}
+	problem(w, http.StatusForbidden, "the token is not for this module", detail+"; api.tokens[].modules in the agent's configuration grants more")
+	return false
+}
+
+func (s *Server) registerModule(w http.ResponseWriter, r *http.Request, h holder) {
 	if s.parts.Modules == nil {
 		missing(w, "the list of modules")
 		return
@@ -48,6 +61,9 @@ func (s *Server) registerModule(w http.ResponseWriter, r *http.Request, _ holder
 		problem(w, http.StatusBadRequest, "not a registration", err.Error())
 		return
 	}
+	if !granted(w, h, in.Name) {
+		return
+	}
 	if err := s.parts.Modules.Register(r.Context(), in.Name, in.Critical, in.Lease.Std()); err != nil {
 		s.moduleFailed(w, "the module was not registered", err)
 		return
@@ -55,9 +71,12 @@ func (s *Server) registerModule(w http.ResponseWriter, r *http.Request, _ holder
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (s *Server) heartbeat(w http.ResponseWriter, r *http.Request, _ holder) {
+func (s *Server) heartbeat(w http.ResponseWriter, r *http.Request, h holder) {
 	if s.parts.Modules == nil {
 		missing(w, "the list of modules")
+		return
+	}
+	if !granted(w, h, r.PathValue("name")) {
 		return
 	}
 	failing, err := readBeat(w, r)
@@ -98,6 +117,9 @@ func (s *Server) removeModule(w http.ResponseWriter, r *http.Request, h holder) 
 		return
 	}
 	name := r.PathValue("name")
+	if !granted(w, h, name) {
+		return
+	}
 	if err := s.parts.Modules.Remove(r.Context(), name); err != nil {
 		s.moduleFailed(w, "the module was not removed", err)
 		return

@@ -3,26 +3,35 @@ package api
 import (
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
 // hostCheck refuses requests that call a loopback listener by a foreign name. A web page whose
 // name its owner lets point to 127.0.0.1 could read the answers otherwise (DNS rebinding).
-type hostCheck struct{ address string }
+type hostCheck struct {
+	address string
+	// public is the host, with its port if any, of the configured public address; "" without one.
+	public string
+}
 
 // newHostCheck returns nil for a listener others can reach: its names are not known here.
-func newHostCheck(listen net.Addr) *hostCheck {
+func newHostCheck(listen net.Addr, public string) *hostCheck {
 	tcp, ok := listen.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsLoopback() {
 		return nil
 	}
-	return &hostCheck{listen.String()}
+	c := &hostCheck{address: listen.String()}
+	if u, err := url.Parse(public); err == nil {
+		c.public = u.Host
+	}
+	return c
 }
 
 // allows says whether a Host header names this machine's loopback. No browser leaves it empty;
 // health checks of HTTP/1.0 do.
 func (c *hostCheck) allows(host string) bool {
-	if c == nil || host == c.address || host == "" {
+	if c == nil || host == c.address || host == "" || strings.EqualFold(host, c.public) {
 		return true
 	}
 	name := host
@@ -36,11 +45,12 @@ func (c *hostCheck) allows(host string) bool {
 
 // called refuses a request that calls the server by a name that is not its own.
 func (s *Server) called(w http.ResponseWriter, r *http.Request) bool {
-	if s.hosts.allows(r.Host) {
+	b := s.bound.Load()
+	if b == nil || b.hosts.allows(r.Host) {
 		return true
 	}
 	problem(w, http.StatusMisdirectedRequest, "this server is not called that",
-		"it listens on "+s.Address()+"; call it by an address of the loopback or localhost, also through a proxy")
+		"it listens on "+s.Address()+"; call it by an address of the loopback or localhost; for a proxy that keeps the name it is called by, set api.public_url")
 	return false
 }
 

@@ -49,6 +49,8 @@ func levelWords(l shivx.Level) string {
 type pageView struct {
 	resilience.Status
 	Features []shivx.Feature
+	// Why says why features are off; "" while all are on.
+	Why string
 	// Points is the score in whole points, "–" before the first sample, and Confidence its percentage.
 	Points, Confidence string
 	// Arc is how much of the gauge is filled, 0–100.
@@ -77,6 +79,12 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request, h holder) {
 	v := pageView{
 		Status: status, Features: s.parts.Resilience.Features().List, Ticks: ticks(), User: h.name, CanLeave: h.session,
 		Points: "–", Confidence: "–", Uptime: span(time.Duration(status.UptimeSeconds * float64(time.Second))),
+	}
+	for _, f := range v.Features {
+		if !f.Enabled {
+			v.Why = f.Reason
+			break
+		}
 	}
 	if !status.SampledAt.IsZero() {
 		v.Age = span(s.now().Sub(status.SampledAt))

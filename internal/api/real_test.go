@@ -105,7 +105,7 @@ func (s *stand) asksAll(t *testing.T) {
 	read()
 	require.Equal(t, 204, s.do("DELETE", "/api/modules/shop", operatorToken, "").Code)
 	require.Equal(t, 404, s.do("PUT", "/api/modules/shop/heartbeat", appToken, "").Code)
-	require.Equal(t, 400, s.do("POST", "/api/modules", appToken, `{"name":"Shop","lease":"1h"}`).Code)
+	require.Equal(t, 400, s.do("POST", "/api/modules", operatorToken, `{"name":"Shop","lease":"1h"}`).Code)
 	require.Equal(t, 400, s.do("POST", "/api/modules", appToken, fmt.Sprintf(`{"name":"a","lease":%q}`, 24*time.Hour)).Code)
 }
 

@@ -56,7 +56,8 @@ func (s *Server) carryOut(w http.ResponseWriter, r *http.Request, h holder, o sh
 	key := r.Header.Get("Idempotency-Key")
 	switch {
 	case o.By != h.name && h.role < roleAdmin:
-		problem(w, http.StatusForbidden, "asked for in the name of another", `only an administrator may do that; leave "by" out`)
+		problemOf(w, problemDocument{shivx.ProblemOtherName, "asked for in the name of another", http.StatusForbidden,
+			`only an administrator may do that; leave "by" out`})
 		return
 	case len(o.By) > maxBy || len(o.Why) > maxWhy:
 		problem(w, http.StatusBadRequest, "\"by\" or \"why\" is too long", "one line is enough")

@@ -152,7 +152,7 @@ func TestModules(t *testing.T) {
 func TestRegistrationsThatAreRefused(t *testing.T) {
 	s := newStand(t)
 	for _, body := range []string{``, `{}`, `{"name":"A b"}`, `{"name":"a","lease":30}`, `{"name":"a","lease":"99h"}`, `{"name":"a","restart":"rm"}`, `[]`} {
-		require.Equal(t, 400, s.do("POST", "/api/modules", appToken, body).Code, body)
+		require.Equal(t, 400, s.do("POST", "/api/modules", operatorToken, body).Code, body)
 	}
 	for err, code := range map[error]int{modules.ErrFull: 409, modules.ErrConfigured: 409, modules.ErrInvalid: 400, errors.New("disk full"): 503} {
 		s.modules.err = shivx.Hint(err, "the hint")

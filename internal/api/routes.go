@@ -34,7 +34,7 @@ func (s *Server) routes() []route {
 		{"GET", "/api/modules", roleViewer, s.listModules},
 		{"POST", "/api/modules", roleApp, s.registerModule},
 		{"PUT", "/api/modules/{name}/heartbeat", roleApp, s.heartbeat},
-		{"DELETE", "/api/modules/{name}", roleOperator, s.removeModule},
+		{"DELETE", "/api/modules/{name}", roleApp, s.removeModule},
 
 		{"GET", "/metrics", roleViewer, plain(s.parts.Metrics)},
 		{"GET", "/api/metrics/names", roleViewer, s.history("GET /api/metrics/names")},

@@ -7,7 +7,8 @@ import (
 )
 
 // secrets remembers whom random secrets belong to until they end. It keeps hashes only, and at
-// most max of them: the one that ends first makes place for a new one.
+// most max of each token's: the one of them that ends first makes place for a new one, so that
+// nobody can push out another's.
 type secrets struct {
 	life time.Duration
 	max  int
@@ -31,23 +32,29 @@ func (s *secrets) issue(h holder) (secret string, until time.Time) {
 	secret, until = newSecret(), s.now().Add(s.life)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.drop()
+	s.drop(h.token)
 	s.known[sha256.Sum256([]byte(secret))] = held{h, until}
 	return secret, until
 }
 
-// drop forgets what has ended and makes place for one more.
-func (s *secrets) drop() {
+// drop forgets what has ended and makes place for one more of a token's.
+func (s *secrets) drop(token uint64) {
 	var first [sha256.Size]byte
 	var end time.Time
+	n := 0
 	for hash, h := range s.known {
 		if !s.now().Before(h.until) {
 			delete(s.known, hash)
-		} else if end.IsZero() || h.until.Before(end) {
+			continue
+		}
+		if h.token != token {
+			continue
+		}
+		if n++; end.IsZero() || h.until.Before(end) {
 			first, end = hash, h.until
 		}
 	}
-	if len(s.known) >= s.max {
+	if n >= s.max {
 		delete(s.known, first)
 	}
 }

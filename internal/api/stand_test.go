@@ -2,7 +2,7 @@ package api
 
 import (
 	"context"
-	"io"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -36,7 +36,9 @@ type stand struct {
 	doc   *openAPI
 	admin string
 	clock time.Time
-	log   *logged
+	// public is the public address that a server is configured with.
+	public string
+	log    *logged
 
 	got  []shivx.Finding
 	fail error
@@ -60,21 +62,27 @@ func newStandFor(t testing.TB) *stand {
 	t.Helper()
 	s := &stand{doc: readOpenAPI(t), clock: time.Unix(1_800_000_000, 0).UTC(), host: newFakeHost(), log: &logged{},
 		modules: &fakeModules{known: map[string]resilience.Module{}}, checks: []Check{{Name: "ledger", OK: true}, {Name: "temporal", Informs: true, Detail: "away"}}}
-	s.make(t, t.TempDir())
+	dir := t.TempDir()
+	s.serverAt(t, dir)
+	var err error
+	s.admin, err = Token(dir)
+	require.NoError(t, err)
 	return s
 }
 
-func (s *stand) make(t testing.TB, dir string) {
+// serverAt gives the stand a server with a var folder.
+func (s *stand) serverAt(t testing.TB, dir string) {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Host, cfg.Paths.Var, cfg.API.Listen = "h1", dir, "127.0.0.1:0"
+	cfg.API.PublicURL = s.public
 	cfg.Components = []config.Component{
 		{Name: "redis"},
 		{Name: "web", Alerts: []map[string]string{{"alertname": "WebDown", "env": "prod"}}},
 	}
 	cfg.API.Tokens = []config.Token{
-		{Name: "shop", Role: "app", Token: appToken},
-		{Name: "screen", Role: "viewer", Token: viewerToken},
+		{Name: "shop", Role: "app", Token: appToken, Modules: []string{"chat", "shop*", "a"}},
+		{Name: "screen", Role: "viewer", Token: viewerToken, Modules: []string{"chat"}},
 		{Name: "anna", Role: "operator", Token: operatorToken},
 	}
 	srv, err := New(cfg, Options{
@@ -82,11 +90,9 @@ func (s *stand) make(t testing.TB, dir string) {
 		Ready: func() []Check { return s.checks }, History: fakeHistory(), Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 	})
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = srv.listen.Close() }) // Run may have closed it
+	t.Cleanup(func() { _ = srv.bound.Load().Close() }) // Run may have closed it
 	s.Server = srv
 	s.now = func() time.Time { return s.clock }
-	s.admin, err = Token(dir)
-	require.NoError(t, err)
 }
 
 func (s *stand) report(_ context.Context, f shivx.Finding) error {
@@ -282,14 +288,11 @@ func (m *fakeModules) List() (out []resilience.Module) {
 	return out
 }
 
-func fakeHistory() map[string]http.Handler {
-	says := func(body string) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = io.WriteString(w, body)
-		})
+func fakeHistory() map[string]Ask {
+	says := func(body string) Ask {
+		return func(*http.Request) (any, int, error) { return json.RawMessage(body), http.StatusOK, nil }
 	}
-	return map[string]http.Handler{
+	return map[string]Ask{
 		"GET /api/metrics/names": says(`{"names":["shivx_host_cpu_ratio"]}`),
 		"GET /api/metrics/query": says(`{"from":"2026-01-01T00:00:00Z","to":"2026-01-01T01:00:00Z","step_seconds":60,
 			"series":[{"name":"shivx_host_cpu_ratio","points":[[1800000000,0.1,0,0.2,0.1]]}]}`),

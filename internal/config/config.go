@@ -54,6 +54,8 @@ type Temporal struct {
 type API struct {
 	// Listen is the address HOST:PORT to listen on; "off" turns the interface off.
 	Listen string `yaml:"listen" default:"127.0.0.1:9470" rule:"listen"`
+	// PublicURL is how browsers reach the interface, such as https://web-1.example.org at a proxy with TLS; login links begin with it, and with https cookies are sent over TLS alone. It may have no path.
+	PublicURL string `yaml:"public_url" rule:"origin"`
 	// Tokens let others in beside the administrator, whose token is in api.token below paths.var.
 	Tokens []Token `yaml:"tokens"`
 }
@@ -62,9 +64,13 @@ type API struct {
 type Token struct {
 	// Name of whoever holds it, in logs and in what is done with it.
 	Name string `yaml:"name" rule:"required,name"`
-	// Role says what it may do: app asks for features and keeps modules registered; viewer reads
-	// everything; operator acts as well; admin may do all.
+	// Role says what it may do: app asks for features; viewer reads everything; operator acts as
+	// well; admin may do all.
 	Role string `yaml:"role" rule:"required,enum=app|viewer|operator|admin"`
+	// Modules lists the modules an app or viewer may register, send heartbeats of and remove, as
+	// names or patterns such as worker-*; without it none. It may call them critical, and its
+	// heartbeats decide over components of the file that have a heartbeat check. Operators may all.
+	Modules []string `yaml:"modules" rule:"nameglob,unique"`
 	// Token is the secret, at least 16 characters; a reference such as env:NAME or file:PATH.
 	Token string `yaml:"token" rule:"required,secret"`
 }

@@ -244,3 +244,31 @@ func TestDocumentedExampleLoads(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{"postgresql", "redis", "web"}, cfg.Order())
 }
+
+func TestOrigins(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://web-1.example.org": "https://web-1.example.org", "https://Web-1.Example.org:8443/": "https://web-1.example.org:8443", "http://[::1]:9470": "http://[::1]:9470",
+		"web-1.example.org": "", "ftp://h": "", "https://h/path": "", "https://ana@h": "", "https://h?": "", "https://h?x=1": "", "https://h#x": "", "https://h:0": "", "https://": "",
+	} {
+		fixed, message, _ := checkOrigin(text, "")
+		if want == "" {
+			assert.NotEmpty(t, message, text)
+			continue
+		}
+		assert.Empty(t, message, text)
+		assert.Equal(t, want, fixed)
+	}
+}
+
+func TestPatternsOfNames(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"shop", "shop", true}, {"shop", "shop-2", false}, {"shop", "", false}, {"worker-*", "worker-", true},
+		{"worker-*", "worker-eu.1_a", true}, {"worker-*", "a-worker-1", false}, {"worker-?", "worker-12", false}, {"*", "shop", true},
+		{"*", "a/b", false}, {"*", "../../etc", false}, {"[a-z]*", "shop", true}, {"[", "[", false},
+	} {
+		assert.Equal(t, c.want, MatchName(c.pattern, c.name), "%s %s", c.pattern, c.name)
+	}
+}

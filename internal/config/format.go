@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -27,16 +28,18 @@ var (
 // absolute against dir), what is wrong with it ("" if nothing) and a hint. Messages never repeat a
 // text that may hold a password.
 var formats = map[string]func(text, dir string) (fixed, message, hint string){
-	"name":    checkName,
-	"path":    checkPath,
-	"sha256":  checkSHA256,
-	"url":     checkURL,
-	"address": checkAddress,
-	"listen":  checkListen,
-	"dsn":     checkDSN,
-	"unit":    checkUnit,
-	"relglob": checkRelativeGlob,
-	"absglob": checkAbsoluteGlob,
+	"name":     checkName,
+	"nameglob": checkNameGlob,
+	"path":     checkPath,
+	"sha256":   checkSHA256,
+	"url":      checkURL,
+	"origin":   checkOrigin,
+	"address":  checkAddress,
+	"listen":   checkListen,
+	"dsn":      checkDSN,
+	"unit":     checkUnit,
+	"relglob":  checkRelativeGlob,
+	"absglob":  checkAbsoluteGlob,
 }
 
 func checkName(text, _ string) (string, string, string) {
@@ -58,6 +61,23 @@ func CheckName(name string) error {
 		return nil
 	}
 	return shivx.Hint(errors.New(message), hint)
+}
+
+// nameGlobPattern is what a pattern of names looks like.
+var nameGlobPattern = regexp.MustCompile(`^[a-z0-9*?][a-z0-9._*?-]{0,62}$`)
+
+func checkNameGlob(text, _ string) (string, string, string) {
+	if nameGlobPattern.MatchString(text) {
+		return text, "", ""
+	}
+	return text, fmt.Sprintf("%q is neither a name nor a pattern of names", text),
+		"use a–z, 0–9, \".\", \"_\" and \"-\", \"*\" for any characters and \"?\" for any one, at most 63"
+}
+
+// MatchName says whether a pattern of names has a name; "*" stands for any characters, "?" for any one.
+func MatchName(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return ok && err == nil && !strings.Contains(name, "/")
 }
 
 var notInNames = regexp.MustCompile(`[^a-z0-9._-]+`)
@@ -97,6 +117,18 @@ func checkURL(text, _ string) (string, string, string) {
 		return text, "the URL's port is not between 1 and 65535", form
 	}
 	return text, "", ""
+}
+
+func checkOrigin(text, dir string) (string, string, string) {
+	const form = "write https://HOST[:PORT]"
+	if _, message, _ := checkURL(text, dir); message != "" {
+		return text, message, form
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return text, "the URL has more than a scheme, a host and a port", form
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Host), "", ""
 }
 
 func checkAddress(text, _ string) (string, string, string) {

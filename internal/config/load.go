@@ -27,6 +27,9 @@ type Known struct {
 type PluginInfo struct {
 	// CheckOptions refuses bad options; nil takes any. Its error may implement OptionError.
 	CheckOptions func(json.RawMessage) error
+	// CheckOptionsFor, if it is not nil, takes the place of CheckOptions: it also refuses options that
+	// do not say what to do in the step, isolate or recover.
+	CheckOptionsFor func(step string, options json.RawMessage) error
 	// Cannot names those of the steps isolate and recover that it has not.
 	Cannot []string
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -121,15 +122,25 @@ func (d *decoder) checkUse(u *Use, step string) {
 		d.add(d.at(&u.Plugin), fmt.Sprintf("plugin %q cannot %s", u.Plugin, step), "these can: "+strings.Join(d.known.able(step), ", "))
 		return
 	}
-	if info.CheckOptions == nil || d.has(&u.Options) && u.Options == nil {
+	if !info.checks() || d.has(&u.Options) && u.Options == nil {
 		return
 	}
 	options, err := u.OptionsJSON()
 	if err == nil {
-		err = info.CheckOptions(options)
+		err = info.check(step, options)
 	}
 	d.optionProblems(u, err)
 }
+
+// check checks options for a step.
+func (p PluginInfo) check(step string, options json.RawMessage) error {
+	if p.CheckOptionsFor != nil {
+		return p.CheckOptionsFor(step, options)
+	}
+	return p.CheckOptions(options)
+}
+
+func (p PluginInfo) checks() bool { return p.CheckOptionsFor != nil || p.CheckOptions != nil }
 
 // able returns the built-in plugins that have the step.
 func (k Known) able(step string) []string {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/shivx/shivx"
@@ -29,11 +30,11 @@ type HostMonitor struct {
 	RecordEvery time.Duration `yaml:"record_every" default:"60s" rule:"positive"`
 	// Root is where the host's file system is seen, such as /host in a container that watches its host.
 	Root string `yaml:"root" default:"/" rule:"path"`
-	// Mounts lists the mount points to watch, as glob patterns; empty: every local, writable file system on a disk.
+	// Mounts lists the mount points to watch, as glob patterns; empty: every local, writable file system on a fixed disk, except below /boot and /efi.
 	Mounts []string `yaml:"mounts" rule:"absglob"`
 	// ExcludeMounts lists mount points to leave out, as glob patterns.
 	ExcludeMounts []string `yaml:"exclude_mounts" rule:"absglob"`
-	// Timeout of one reading; one that takes longer, such as a dead network file system, is missing.
+	// Timeout of one reading; one that takes longer is missing; a file system that does so twice in a row counts as full.
 	Timeout time.Duration `yaml:"timeout" default:"2s" rule:"positive"`
 }
 
@@ -124,7 +125,11 @@ func defaultFeatures() []Feature {
 func (d *decoder) checkResilience() {
 	tokens, features, hooks, curves := d.names(), d.names(), d.names(), d.names()
 	for i := range d.cfg.API.Tokens {
-		tokens.add(&d.cfg.API.Tokens[i].Name, d.cfg.API.Tokens[i].Name, "token")
+		t := &d.cfg.API.Tokens[i]
+		tokens.add(&t.Name, t.Name, "token")
+		if len(t.Modules) > 0 && (t.Role == "operator" || t.Role == "admin") {
+			d.add(d.at(&t.Modules), fmt.Sprintf("the role %s may keep every module", t.Role), "delete \"modules\", or take the role app or viewer")
+		}
 	}
 	r := &d.cfg.Resilience
 	for i := range r.Features {

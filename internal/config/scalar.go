@@ -225,7 +225,7 @@ func (d *decoder) text(n *node, v reflect.Value, f field) {
 	if isReference(n.text) {
 		hint = "references such as env:NAME are read only where a secret stands"
 	}
-	if f.secret || f.format == "url" && !harmlessURL.MatchString(n.text) {
+	if f.secret || (f.format == "url" || f.format == "origin") && !harmlessURL.MatchString(n.text) {
 		d.addSecret(n, f.key+": "+message, hint)
 		return
 	}

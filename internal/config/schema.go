@@ -76,15 +76,17 @@ func plainJSON(v any) ([]byte, error) {
 
 // patterns are the formats that a regular expression can describe.
 var patterns = map[string]string{
-	"name":    namePattern.String(),
-	"sha256":  sha256Pattern.String(),
-	"url":     `^https?://`,
-	"address": `^([^/@ ]+:[0-9]+|unix:/.*)$`,
-	"listen":  `^(off|[^/@ ]*:[0-9]+)$`,
-	"unit":    unitPattern.String(),
-	"path":    `^[^~]`,
-	"relglob": `^[^/]`,
-	"absglob": `^(/|\*\*|\{)`,
+	"name":     namePattern.String(),
+	"nameglob": nameGlobPattern.String(),
+	"sha256":   sha256Pattern.String(),
+	"url":      `^https?://`,
+	"origin":   `^https?://[^/?#@]+/?$`,
+	"address":  `^([^/@ ]+:[0-9]+|unix:/.*)$`,
+	"listen":   `^(off|[^/@ ]*:[0-9]+)$`,
+	"unit":     unitPattern.String(),
+	"path":     `^[^~]`,
+	"relglob":  `^[^/]`,
+	"absglob":  `^(/|\*\*|\{)`,
 }
 
 // durationPattern describes durations as Go reads them.

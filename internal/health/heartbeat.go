@@ -17,7 +17,8 @@ import (
 var ErrNoHeartbeatCheck = errors.New("no heartbeat check")
 
 // heartbeatProbe passes while the last heartbeat is younger than the lease and did not say that
-// the program fails. Ages are on the monotonic clock.
+// the program fails. A lease lasts for the time for which this process ran, so that a pause of the
+// agent is no fault of the program; the ages in reasons are on the monotonic clock.
 //
 // Before the first heartbeat the program has one whole lease from the time at which the agent
 // began to expect it. Meanwhile a round of checks is told that there was none yet, for what was
@@ -26,6 +27,7 @@ var ErrNoHeartbeatCheck = errors.New("no heartbeat check")
 type heartbeatProbe struct {
 	// changed is sent to when the answer has changed, or may have.
 	changed chan struct{}
+	running *running
 
 	mu    sync.Mutex
 	lease time.Duration
@@ -34,6 +36,8 @@ type heartbeatProbe struct {
 	// last is the time of the last heartbeat, failing what it said to be wrong; zero before the first.
 	last    time.Time
 	failing string
+	// began is the running time at which the lease that runs now began.
+	began time.Duration
 	// timer ends the lease; nil unless the agent expects heartbeats.
 	timer *time.Timer
 }
@@ -42,7 +46,7 @@ func newHeartbeatProbe(c config.HeartbeatCheck) (Probe, error) {
 	if c.Lease <= 0 {
 		return nil, shivx.Hint(errors.New("the lease is not positive"), "write lease: 30s")
 	}
-	return &heartbeatProbe{lease: c.Lease, changed: make(chan struct{}, 1)}, nil
+	return &heartbeatProbe{lease: c.Lease, changed: make(chan struct{}, 1), running: newRunning()}, nil
 }
 
 // Check says what the last heartbeat, or its absence, says.
@@ -58,7 +62,7 @@ func (p *heartbeatProbe) answer() error {
 		return errors.New("no heartbeat yet")
 	case p.last.IsZero():
 		return fmt.Errorf("no heartbeat in the %s since the first is waited for; the lease is %s", age(p.since), p.lease)
-	case time.Since(p.last) >= p.lease:
+	case p.left() == 0:
 		return fmt.Errorf("no heartbeat for %s; the lease is %s", age(p.last), p.lease)
 	case p.failing != "":
 		return errors.New(p.failing)
@@ -78,7 +82,7 @@ func age(t time.Time) time.Duration {
 func (p *heartbeatProbe) counts() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.last.IsZero() || !p.since.IsZero() && time.Since(p.since) >= p.lease
+	return !p.last.IsZero() || !p.since.IsZero() && p.left() == 0
 }
 
 // beat takes in one heartbeat. failing is what the program says is wrong with it; "": nothing.
@@ -86,7 +90,8 @@ func (p *heartbeatProbe) beat(failing string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	first, before := p.last.IsZero(), p.answer()
-	p.last, p.failing = time.Now(), shorten(strings.Join(strings.Fields(failing), " "), maxLine)
+	p.last, p.began = time.Now(), p.running.total()
+	p.failing = shorten(strings.Join(strings.Fields(failing), " "), maxLine)
 	if p.timer != nil {
 		p.timer.Reset(p.lease)
 	}
@@ -104,26 +109,38 @@ func (p *heartbeatProbe) setLease(d time.Duration) {
 	}
 	p.lease = d
 	if p.timer != nil {
-		p.timer.Reset(max(d-time.Since(p.start()), 0))
+		p.timer.Reset(p.left())
 	}
 	p.wake()
 }
 
-// start is when the lease that runs now began.
-func (p *heartbeatProbe) start() time.Time {
-	if p.last.IsZero() {
-		return p.since
+// left is what is left of the lease that runs now.
+func (p *heartbeatProbe) left() time.Duration {
+	return max(p.lease-(p.running.total()-p.began), 0)
+}
+
+// missing is how long the lease has been over; 0 while it holds, or nobody waits for heartbeats.
+func (p *heartbeatProbe) missing() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.timer == nil {
+		return 0
 	}
-	return p.last
+	return max(p.running.total()-p.began-p.lease, 0)
 }
 
 // expect begins the lease that a program has before its first heartbeat; done ends the waiting.
 func (p *heartbeatProbe) expect() (done func()) {
+	unused := p.running.use()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.since = time.Now()
-	p.timer = time.AfterFunc(max(p.lease-time.Since(p.start()), 0), p.wake)
+	if p.last.IsZero() {
+		p.began = p.running.total()
+	}
+	p.timer = time.AfterFunc(p.left(), p.over)
 	return func() {
+		unused()
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.timer.Stop()
@@ -131,62 +148,20 @@ func (p *heartbeatProbe) expect() (done func()) {
 	}
 }
 
+// over looks whether the lease is over, or this process has not run meanwhile.
+func (p *heartbeatProbe) over() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if left := p.left(); left > 0 && p.timer != nil {
+		p.timer.Reset(left)
+		return
+	}
+	p.wake()
+}
+
 func (p *heartbeatProbe) wake() {
 	select {
 	case p.changed <- struct{}{}:
 	default: // it is being woken already
 	}
-}
-
-// listen repeats a heartbeat check: at its interval, and at once when a heartbeat changes its
-// answer and when the lease runs out.
-func (m *Monitor) listen(ctx context.Context, c *component, s *schedule, p *heartbeatProbe) {
-	defer p.expect()()
-	var last Result
-	for {
-		began := time.Now()
-		if p.counts() {
-			last = s.probe.measure(ctx)
-			if ctx.Err() != nil {
-				return
-			}
-			m.take(ctx, c, sample{Result: last, source: shivx.SourceHeartbeat})
-		}
-		why := exit
-		for why == exit && !p.differs(ctx, last) { // it has changed back, or its turn has just seen it
-			why = c.pause(ctx, s, began, p.changed)
-		}
-		if why == ended {
-			return
-		}
-	}
-}
-
-// differs says whether the answer is another than the last one that was taken in.
-func (p *heartbeatProbe) differs(ctx context.Context, last Result) bool {
-	if !p.counts() {
-		return false
-	}
-	return last.At.IsZero() || last.Healthy != (p.Check(ctx) == nil)
-}
-
-// Heartbeat takes in a heartbeat of the component's program; failing is what the program says is
-// wrong with it, "" when nothing is. The error is ErrNoHeartbeatCheck when the component has no
-// heartbeat check.
-func (m *Monitor) Heartbeat(component, failing string) error {
-	c := m.find(component)
-	heard := false
-	if c != nil {
-		for _, s := range c.checks {
-			if p, ok := s.probe.inner.(*heartbeatProbe); ok {
-				p.beat(failing)
-				heard = true
-			}
-		}
-	}
-	if !heard {
-		return shivx.Hint(fmt.Errorf("component %q: %w", component, ErrNoHeartbeatCheck),
-			"give the component a check of the kind heartbeat, or register the program as a module")
-	}
-	return nil
 }

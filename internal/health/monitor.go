@@ -30,6 +30,8 @@ type Options struct {
 	// ProcRoot is where processes are read from; default /proc. With another root exits are
 	// seen at the next check only.
 	ProcRoot string
+
+	running *running
 }
 
 // Monitor runs the checks of the components of one host.
@@ -87,6 +89,7 @@ func NewMonitor(host string, components []config.Component, o Options) (*Monitor
 	if o.ProcRoot == "" {
 		o.ProcRoot = defaultProc
 	}
+	o.running = newRunning()
 	if o.Report == nil {
 		o.Report = func(context.Context, shivx.Finding) {}
 	}
@@ -124,6 +127,9 @@ func newComponent(host string, cfg config.Component, o Options) (*component, err
 			return nil, shivx.Hint(fmt.Errorf("two checks are named %q", b.name), "give each check a name of its own")
 		}
 		seen[b.name] = true
+		if p, ok := b.inner.(*heartbeatProbe); ok {
+			p.running = o.running
+		}
 		names = append(names, b.name)
 		c.checks = append(c.checks, newSchedule(b))
 	}
@@ -188,7 +194,9 @@ func (m *Monitor) all() []*component {
 // their results in the order of the configuration. It leaves the detector alone: a round is asked
 // for while a component is being repaired. It makes the monitor look at a faulty component at
 // once, so that a process just restarted is watched again, and at a check that passes and is
-// known as failing. A component without checks is an error, as no samples show no health.
+// known as failing. While a fault is open, a heartbeat counts only when it came after the last
+// failure that the detector was told of; what a program said before its restart proves nothing. A
+// component without checks is an error, as no samples show no health.
 func (m *Monitor) Round(ctx context.Context, name string) ([]Result, error) {
 	c := m.find(name)
 	if c == nil {
@@ -204,6 +212,7 @@ func (m *Monitor) Round(ctx context.Context, name string) ([]Result, error) {
 		wg.Go(func() { results[i] = s.probe.measure(ctx) })
 	}
 	wg.Wait()
+	c.doubt(results)
 	c.hurry(true)
 	c.recheck(results)
 	if err := ctx.Err(); err != nil {

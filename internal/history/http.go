@@ -2,7 +2,6 @@ package history
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,8 +15,9 @@ import (
 	"github.com/shivx/shivx"
 )
 
-// Routes returns the handlers of the metric history by their patterns for a http.ServeMux. They
-// only read; who may ask is for the caller to check. A nil history is answered for, too.
+// Routes returns what answers the routes of the metric history, by their patterns for a
+// http.ServeMux: what is to be sent as JSON, or an error, and the status that fits. They only read;
+// who may ask, and how it is written, is for the caller.
 //
 //	GET /api/metrics/names
 //	    the names of all series: {"names": ["shivx_host_load_1m", …]}
@@ -27,26 +27,26 @@ import (
 //	    since  how long back, such as 1h; or from and to, in RFC 3339 or seconds since 1970
 //	    step   the time of one point, such as 1m; without it, each measurement is a point
 //	    the series: an Answer
-func Routes(h *History) map[string]http.Handler {
-	return map[string]http.Handler{
-		"GET /api/metrics/names": route(h, func(r *http.Request) (any, error) {
+func Routes(h *History) map[string]func(*http.Request) (answer any, status int, err error) {
+	return map[string]func(*http.Request) (any, int, error){
+		"GET /api/metrics/names": func(r *http.Request) (any, int, error) {
 			names, err := h.Names(r.Context())
 			if names == nil {
 				names = []string{}
 			}
-			return map[string][]string{"names": names}, err
-		}),
-		"GET /api/metrics/query": route(h, func(r *http.Request) (any, error) {
+			return map[string][]string{"names": names}, statusOf(err), err
+		},
+		"GET /api/metrics/query": func(r *http.Request) (any, int, error) {
 			q, err := parseQuery(r.URL.Query(), h.o.now())
 			if err != nil {
-				return nil, err
+				return nil, statusOf(err), err
 			}
 			found, err := h.Query(r.Context(), q)
 			if found == nil {
 				found = []Series{}
 			}
-			return Answer{From: q.From, To: q.To, Step: q.Step.Seconds(), Series: found}, err
-		}),
+			return Answer{From: q.From, To: q.To, Step: q.Step.Seconds(), Series: found}, statusOf(err), err
+		},
 	}
 }
 
@@ -172,43 +172,17 @@ func moment(s string) (time.Time, error) {
 	return time.Parse(time.RFC3339, s)
 }
 
-// route answers with what ask returns, as JSON, or with its error as an RFC 9457 document.
-func route(h *History, ask func(*http.Request) (any, error)) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if h == nil {
-			problem(w, http.StatusServiceUnavailable, "there is no metric history", "the agent's log says why it could not be opened")
-			return
-		}
-		answer, err := ask(r)
-		if err != nil {
-			status := http.StatusInternalServerError
-			var bad badRequest
-			switch {
-			case errors.As(err, &bad), errors.Is(err, ErrTooMany):
-				status = http.StatusBadRequest
-			case errors.Is(err, ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-				status = http.StatusServiceUnavailable
-			}
-			problem(w, status, err.Error(), shivx.HintOf(err))
-			return
-		}
-		write(w, http.StatusOK, "application/json", answer)
-	})
-}
-
-func problem(w http.ResponseWriter, status int, title, detail string) {
-	doc := map[string]any{"type": "about:blank", "title": title, "status": status}
-	if detail != "" {
-		doc["detail"] = detail
+// statusOf is the status of HTTP that fits the outcome of a query.
+func statusOf(err error) int {
+	var bad badRequest
+	switch {
+	case err == nil:
+		return http.StatusOK
+	case errors.As(err, &bad), errors.Is(err, ErrTooMany):
+		return http.StatusBadRequest
+	case errors.Is(err, ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return http.StatusServiceUnavailable
+	default:
+		return http.StatusInternalServerError
 	}
-	write(w, status, "application/problem+json", doc)
-}
-
-func write(w http.ResponseWriter, status int, kind string, v any) {
-	w.Header().Set("Content-Type", kind)
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	// The client is gone when this fails; there is nobody to tell.
-	_ = json.NewEncoder(w).Encode(v)
 }

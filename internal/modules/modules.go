@@ -4,7 +4,8 @@
 // A registered program is watched by its heartbeats: it becomes a component with one check,
 // whose lease it has chosen. It has no recovery ladder, so that a missed lease calls people. The
 // registrations are kept in one file, so that a restart of the agent forgets none; heartbeats
-// are not kept, and each program has a whole lease to send its next.
+// are not kept, and each program has a whole lease to send its next. A program that is silent for
+// long is forgotten (forget.go).
 package modules
 
 import (
@@ -63,6 +64,8 @@ type Monitor interface {
 	Add(c config.Component) error
 	Remove(ctx context.Context, name string) bool
 	Heartbeat(component, failing string) error
+	// Missing is how long the lease of the component's heartbeats has been over; 0 while it holds.
+	Missing(component string) time.Duration
 }
 
 var _ Monitor = (*health.Monitor)(nil)
@@ -119,6 +122,8 @@ func (r *Registry) Register(ctx context.Context, name string, critical bool, lea
 		return shivx.Hint(fmt.Errorf("register %s: %w: there may be %d", name, ErrFull, r.cfg.Resilience.Modules.MaxRegistered),
 			"remove one that is not needed, or raise resilience.modules.max_registered")
 	}
+	// What is changed must be told also when whoever asked has hung up.
+	ctx = context.WithoutCancel(ctx)
 	now := Registration{Name: name, Critical: critical, Lease: shivx.Duration(lease), Since: r.now().UTC().Round(0)}
 	if renewed {
 		now.Since = before.Since
@@ -185,15 +190,20 @@ func (r *Registry) Remove(ctx context.Context, name string) error {
 		}
 		return unknown(name)
 	}
-	r.drop(name)
+	return r.end(ctx, before, "removed on request")
+}
+
+// end forgets a registration; r.changing is held.
+func (r *Registry) end(ctx context.Context, m Registration, why string) error {
+	r.drop(m.Name)
 	if err := r.save(); err != nil {
-		r.set(before)
-		return shivx.Hint(fmt.Errorf("remove %s: %w", name, err), "the agent must be able to write below paths.var")
+		r.set(m)
+		return shivx.Hint(fmt.Errorf("remove %s: %w", m.Name, err), "the agent must be able to write below paths.var")
 	}
 	// The module is gone: that must be told also when whoever asked has hung up.
 	ctx = context.WithoutCancel(ctx)
-	r.monitor.Remove(ctx, name)
-	r.record(ctx, shivx.EventModuleRemoved, name, Removal{before, "removed on request"})
+	r.monitor.Remove(ctx, m.Name)
+	r.record(ctx, shivx.EventModuleRemoved, m.Name, Removal{m, why})
 	return nil
 }
 

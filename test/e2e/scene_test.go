@@ -41,7 +41,7 @@ temporal: {task_queue: <queue>}
 api:
   listen: <api>
   tokens:
-    - {name: app, role: app, token: token-of-the-app}
+    - {name: app, role: app, modules: [shop, work*], token: token-of-the-app}
     - {name: viewer, role: viewer, token: token-of-the-viewer}
     - {name: operator, role: operator, token: token-of-the-operator}
 defaults: {every: 150ms, timeout: 2s}

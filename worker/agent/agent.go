@@ -137,6 +137,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group, sensing := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.monitor.Run(sensing) })
 	group.Go(func() error { return a.core.Run(sensing) })
+	group.Go(func() error { a.registry.Run(sensing); return nil })
 	group.Go(func() error { return a.api.Run(sensing) })
 	group.Go(func() error { a.temporal(sensing); return nil })
 	group.Go(func() error { a.keepHistory(sensing); return nil })

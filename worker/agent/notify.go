@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -22,6 +23,8 @@ type Supervisor struct {
 	// patience is how long the manager waits between two signs of life; 0: for ever.
 	patience time.Duration
 	log      *slog.Logger
+	// line is the last status line for people.
+	line atomic.Pointer[string]
 }
 
 // NewSupervisor takes what the manager has left for the agent out of the environment: a service
@@ -41,11 +44,15 @@ func NewSupervisor(log *slog.Logger) *Supervisor {
 // Ready says that the agent works: its parts are open and the host was measured once. status is
 // one line for people, shown by systemctl status.
 func (s *Supervisor) Ready(status string) {
+	s.line.Store(&status)
 	s.send(daemon.SdNotifyReady + "\n" + statusLine(status))
 }
 
 // Status replaces the line for people.
-func (s *Supervisor) Status(status string) { s.send(statusLine(status)) }
+func (s *Supervisor) Status(status string) {
+	s.line.Store(&status)
+	s.send(statusLine(status))
+}
 
 // Stopping says that the agent was told to stop and does so.
 func (s *Supervisor) Stopping() {
@@ -66,7 +73,7 @@ type Loop struct {
 
 // Watch tells the manager that the agent lives, twice in each of its waiting times, for as long
 // as every loop makes progress, until ctx ends. When one hangs it says so and keeps silent, so
-// that the manager kills the agent and starts it anew.
+// that the manager kills the agent and starts it anew. A hang that ends before that is forgotten.
 func (s *Supervisor) Watch(ctx context.Context, loops ...Loop) {
 	if s.socket == "" || s.patience <= 0 {
 		return
@@ -76,11 +83,14 @@ func (s *Supervisor) Watch(ctx context.Context, loops ...Loop) {
 	for hung := ""; ; {
 		now := hanging(loops)
 		switch {
+		case now == "" && hung != "":
+			s.log.Info("the agent makes progress again")
+			s.send(daemon.SdNotifyWatchdog + "\n" + statusLine(s.lastLine()))
 		case now == "":
 			s.send(daemon.SdNotifyWatchdog)
 		case now != hung:
 			s.log.Error("the agent hangs and is to be restarted by the service manager", "hangs", now)
-			s.Status("hangs: " + now)
+			s.send(statusLine("hangs: " + now))
 		}
 		hung = now
 		select {
@@ -89,6 +99,14 @@ func (s *Supervisor) Watch(ctx context.Context, loops ...Loop) {
 		case <-t.C:
 		}
 	}
+}
+
+// lastLine returns what people were told last, hangs apart.
+func (s *Supervisor) lastLine() string {
+	if line := s.line.Load(); line != nil {
+		return *line
+	}
+	return "starting"
 }
 
 // hanging names the loops that make no progress; "" when all do.

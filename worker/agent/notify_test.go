@@ -93,6 +93,7 @@ func TestWatchdogHearsOnlyOfAnAgentThatMakesProgress(t *testing.T) {
 		s.Watch(ctx, Loop{Name: "the core", Alive: func() time.Time { return *alive.Load() }, Limit: 200 * time.Millisecond}, always)
 		close(watched)
 	}()
+	s.line.Store(new("LEVEL_1"))
 	began := time.Now()
 	const signs = 10
 	for range signs {
@@ -113,6 +114,7 @@ func TestWatchdogHearsOnlyOfAnAgentThatMakesProgress(t *testing.T) {
 	require.False(t, ok, "the agent hangs and said %q", got)
 
 	hangs.Store(false) // it was no hang after all, and the manager had more patience
+	m.expect("WATCHDOG=1\nSTATUS=LEVEL_1")
 	m.expect("WATCHDOG=1")
 	stop()
 	select {

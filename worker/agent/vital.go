@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -65,7 +64,7 @@ func (a *Agent) openVital() error {
 	a.core, err = resilience.New(resilience.Options{
 		Host: a.cfg.Host, Rules: a.cfg.Resilience, Ledger: a.audit, LedgerPath: filepath.Join(a.cfg.Paths.Var, config.ResilienceAudit),
 		Sample: sampler.Sample, Modules: a.modules.List, OnSample: a.sampled,
-		Shedder:   &shedder{plugins: a.plugins, host: a.cfg.Host, work: work},
+		Shedder: &shedder{plugins: a.plugins, host: a.cfg.Host, work: work}, Keep: work,
 		FlagsFile: a.cfg.Resilience.FlagsFile, Logger: a.log,
 	})
 	if err != nil {
@@ -103,7 +102,7 @@ func (a *Agent) openHistory() {
 	}
 }
 
-func (a *Agent) historyRoutes() map[string]http.Handler {
+func (a *Agent) historyRoutes() map[string]api.Ask {
 	if a.history == nil {
 		return nil
 	}
@@ -140,7 +139,7 @@ func (a *Agent) keepHistory(ctx context.Context) {
 				continue
 			}
 			now := ""
-			if err := a.history.Append(m.at, m.figures, m.extra...); err != nil {
+			if err := a.history.Append(m.at, m.figures, m.extra...); err != nil { //nolint:contextcheck // what was begun is ended
 				if now = err.Error(); now != said {
 					a.log.Warn("measurements are missing in the history", "error", err, "hint", shivx.HintOf(err))
 				}
