@@ -145,7 +145,11 @@ func runAgent(ctx context.Context, o options, cfg *config.Config, c client.Clien
 	}
 	group.Go(func() error { return a.Run(ctx) })
 	welcome(o, cfg, a.LoginLink())
-	return group.Wait()
+	err = group.Wait()
+	if err == nil {
+		log.Info("the agent has stopped; what was under way goes on at the next start")
+	}
+	return err
 }
 
 // welcome tells a new user what to look at and what to try.
