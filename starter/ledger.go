@@ -248,13 +248,7 @@ func (a *app) witness(ctx context.Context, o verifyFlags) ([]ledger.Head, witnes
 			return nil, w
 		}
 	}
-	f, err := a.connect(ctx, dialPatience)
-	if err != nil {
-		w.Reason = err.Error()
-		return nil, w
-	}
-	defer f.client.Close()
-	all, err := query[[]shivx.LedgerHead](ctx, f, shivx.WitnessID(w.Host), "", shivx.QueryHeads)
+	all, err := a.witnessOf(ctx, w.Host)
 	if err != nil {
 		w.Reason = err.Error()
 		return nil, w
@@ -273,6 +267,31 @@ func (a *app) witness(ctx context.Context, o verifyFlags) ([]ledger.Head, witnes
 		w.Reason = fmt.Sprintf("the witness of %s has no head of the ledger %s", w.Host, name)
 	}
 	return heads, w
+}
+
+// kept is what the witness of a host said.
+type kept struct {
+	heads []shivx.LedgerHead
+	err   error
+}
+
+// witnessOf asks the witness of a host for the heads of all its ledgers, once in a call.
+func (a *app) witnessOf(ctx context.Context, host string) ([]shivx.LedgerHead, error) {
+	k, asked := a.witnesses[host]
+	if !asked {
+		k.heads, k.err = a.askWitness(ctx, host)
+		a.witnesses = map[string]kept{host: k}
+	}
+	return k.heads, k.err
+}
+
+func (a *app) askWitness(ctx context.Context, host string) ([]shivx.LedgerHead, error) {
+	f, err := a.connect(ctx, dialPatience)
+	if err != nil {
+		return nil, err
+	}
+	defer f.client.Close()
+	return query[[]shivx.LedgerHead](ctx, f, shivx.WitnessID(host), "", shivx.QueryHeads)
 }
 
 // hostOf is the host that the latest records name.

@@ -34,6 +34,9 @@ type app struct {
 	noColor  bool
 	wide     bool
 
+	// witnesses is what the witness of a host was asked already.
+	witnesses map[string]kept
+
 	// began is set once a command's own code runs: an error before is one of usage.
 	began bool
 }
