@@ -86,7 +86,7 @@ func line(local, state, uid string) string {
 // TestAStrangerGetsNoToken: another account has taken the port of the agent.
 func TestAStrangerGetsNoToken(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can start a program as another account")
+		testenv.Missing(t, "only root can start a program as another account")
 	}
 	stranger := &exec.Cmd{Path: "/proc/self/exe", Args: []string{"stranger"}, Stderr: os.Stderr}
 	stranger.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
