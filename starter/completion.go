@@ -33,8 +33,8 @@ func (a *app) completionCommand() *cobra.Command {
 	}
 }
 
-// completeComponent completes the first argument with the names of components.
-func (a *app) completeComponent(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+// completeFirst completes the first argument with what list finds in the fleet.
+func (a *app) completeFirst(cmd *cobra.Command, args []string, list func(context.Context, *fleet) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -45,21 +45,29 @@ func (a *app) completeComponent(cmd *cobra.Command, args []string, _ string) ([]
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	defer f.client.Close()
-	all, err := f.entities(ctx, "", "")
+	names, err := list(ctx, f)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	hosts := map[string]int{}
-	for _, e := range all {
-		hosts[e.Component]++
-	}
-	var names []string
-	for _, e := range all {
-		name := e.String()
-		if hosts[e.Component] == 1 {
-			name = e.Component
-		}
-		names = append(names, clean(name)+"\ton "+clean(e.Host))
-	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeComponent completes the first argument with the names of components.
+func (a *app) completeComponent(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.completeFirst(cmd, args, func(ctx context.Context, f *fleet) ([]string, error) {
+		all, err := f.entities(ctx, "", "")
+		hosts := map[string]int{}
+		for _, e := range all {
+			hosts[e.Component]++
+		}
+		var names []string
+		for _, e := range all {
+			name := e.String()
+			if hosts[e.Component] == 1 {
+				name = e.Component
+			}
+			names = append(names, clean(name)+"\ton "+clean(e.Host))
+		}
+		return names, err
+	})
 }

@@ -212,22 +212,11 @@ func (c *agentClient) override(ctx context.Context, req shivx.OverrideRequest) (
 
 // completeHost completes the first argument with the names of hosts.
 func (a *app) completeHost(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), completionPatience)
-	defer cancel()
-	f, err := a.connect(ctx, completionPatience)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	defer f.client.Close()
-	names, err := f.hosts(ctx)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	for i, n := range names {
-		names[i] = clean(n)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return a.completeFirst(cmd, args, func(ctx context.Context, f *fleet) ([]string, error) {
+		names, err := f.hosts(ctx)
+		for i, n := range names {
+			names[i] = clean(n)
+		}
+		return names, err
+	})
 }

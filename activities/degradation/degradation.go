@@ -160,10 +160,8 @@ func lasting(ctx context.Context, timeout time.Duration) (bound context.Context,
 	stopping, cancelled, alive := activity.GetWorkerStopChannel(ctx), ctx.Done(), context.WithoutCancel(ctx)
 	bound, cancel := context.WithCancelCause(alive)
 	bound, let := context.WithTimeoutCause(bound, timeout, fmt.Errorf("it took longer than %s", timeout))
-	done := make(chan struct{})
+	still, done := activities.Beat(alive), make(chan struct{})
 	go func() {
-		t := time.NewTicker(time.Second)
-		defer t.Stop()
 		for {
 			select {
 			case <-done:
@@ -176,12 +174,10 @@ func lasting(ctx context.Context, timeout time.Duration) (bound context.Context,
 					cancel(cause)
 				}
 				cancelled = nil
-			case <-t.C:
-				activity.RecordHeartbeat(alive)
 			}
 		}
 	}()
-	return bound, func() { close(done); let(); cancel(errors.New("it has ended")) }
+	return bound, func() { still(); close(done); let(); cancel(errors.New("it has ended")) }
 }
 
 // EntityOptions says how the DegradationResponse of host is started.

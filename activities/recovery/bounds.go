@@ -9,6 +9,8 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/worker"
+
+	"github.com/shivx/shivx/activities"
 )
 
 // guard bounds a step by its timeout and tells Temporal that it lives until stop is called. It
@@ -55,22 +57,9 @@ func lostTouch(cause error) bool {
 // beat bounds a step by its timeout and tells Temporal that it lives until stop is called, also
 // while what was stopped winds down.
 func beat(ctx context.Context, timeout time.Duration) (bound context.Context, stop func()) {
-	alive := context.WithoutCancel(ctx)
+	still := activities.Beat(ctx)
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the step took longer than its timeout of %s", timeout))
-	done := make(chan struct{})
-	go func() {
-		t := time.NewTicker(time.Second)
-		defer t.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-t.C:
-				activity.RecordHeartbeat(alive)
-			}
-		}
-	}()
-	return ctx, func() { close(done); cancel() }
+	return ctx, func() { still(); cancel() }
 }
 
 // stopped returns why ctx was cancelled; nil when it goes on or has only run out of time.

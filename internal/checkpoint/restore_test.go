@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -104,11 +103,7 @@ func TestRestoreThroughALinkedStatePath(t *testing.T) {
 
 func TestRestoreIntoAMountPoint(t *testing.T) {
 	s, dir := newStore(t), t.TempDir()
-	require.NoError(t, os.Mkdir(dir+"/vol", 0o755))
-	if err := syscall.Mount("none", dir+"/vol", "tmpfs", 0, ""); err != nil {
-		testenv.Missing(t, "cannot mount here: "+err.Error())
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir+"/vol", syscall.MNT_DETACH) })
+	testenv.Tmpfs(t, dir+"/vol", "")
 	write(t, dir+"/vol/data", "good")
 	write(t, dir+"/vol/sub/x", "good")
 	write(t, dir+"/vol/app.log", "1")

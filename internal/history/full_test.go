@@ -16,10 +16,7 @@ import (
 
 func TestAFullDisk(t *testing.T) {
 	disk := t.TempDir()
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=3m"); err != nil {
-		testenv.Missing(t, "needs to mount a tmpfs: "+err.Error())
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
+	testenv.Tmpfs(t, disk, "size=3m")
 	dir, ballast := filepath.Join(disk, "metrics"), filepath.Join(disk, "ballast")
 	h := open(t, dir, Options{})
 	require.NoError(t, os.WriteFile(ballast, make([]byte, 2500e3), 0o600))

@@ -246,10 +246,7 @@ func TestLostAcknowledgedRecordFailsTheLedger(t *testing.T) {
 
 func TestDiskFull(t *testing.T) {
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
-		testenv.Missing(t, "needs the right to mount a small tmpfs: "+err.Error())
-	}
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	testenv.Tmpfs(t, dir, "size=256k")
 	path := filepath.Join(dir, "operational_ledger.ndjson")
 	l := open(t, path, Options{})
 	fill := func(size int) error { return os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, size), 0o600) }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/durable"
 )
 
 // lockFile takes the writer's lock, which the kernel drops when the process ends however it ends.
@@ -58,12 +59,7 @@ func inPlace(path string, f *os.File) (bool, int64) {
 }
 
 func syncDir(path string) error {
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
+	if err := durable.SyncDir(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("sync folder: %w", err)
 	}
 	return nil

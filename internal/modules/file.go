@@ -17,6 +17,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/durable"
 )
 
 // Path is the file of the registrations below the configured var folder.
@@ -134,11 +135,7 @@ func (r *Registry) save() error {
 	if err := renameio.WriteFile(r.path, append(data, '\n'), 0o640); err != nil {
 		return fmt.Errorf("keep the registered modules: %w", err)
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("open the folder of the registered modules: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+	if err := durable.SyncDir(dir); err != nil {
 		return fmt.Errorf("sync the folder of the registered modules: %w", err)
 	}
 	return nil

@@ -9,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/google/renameio/v2"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/durable"
 )
 
 // keptOptions is the name of the file with a hook's options. It begins with a dot, which the name
@@ -27,13 +27,12 @@ const keptOptions = ".options.json"
 type kept struct {
 	dir string
 	// sums are those of the files that are there; "" for one that an earlier agent left.
-	sums map[string]string
-	// busy are attempts to write that have not ended.
-	busy map[string]chan error
+	sums   map[string]string
+	writes writes
 }
 
 func newKept(dir string) *kept {
-	k := &kept{dir: dir, sums: map[string]string{}, busy: map[string]chan error{}}
+	k := &kept{dir: dir, sums: map[string]string{}, writes: writes{}}
 	files, _ := filepath.Glob(filepath.Join(dir, "*", keptOptions)) // it fails only for a bad pattern
 	for _, f := range files {
 		k.sums[filepath.Base(filepath.Dir(f))] = ""
@@ -49,22 +48,11 @@ func (k *kept) keep(hook string, options json.RawMessage) error {
 	if k.sums[hook] == sum {
 		return nil
 	}
-	ended, busy := k.busy[hook]
-	if !busy {
-		ended = make(chan error, 1)
-		k.busy[hook] = ended
-		go func() { ended <- writeKept(k.file(hook), options) }()
+	err := k.writes.bounded(hook, "keep the options of hook "+hook, func() error { return writeKept(k.file(hook), options) })
+	if err == nil {
+		k.sums[hook] = sum
 	}
-	select {
-	case err := <-ended:
-		delete(k.busy, hook)
-		if err == nil {
-			k.sums[hook] = sum
-		}
-		return err
-	case <-time.After(recordTimeout):
-		return fmt.Errorf("keep the options of hook %s: the disk has not answered for %s", hook, recordTimeout)
-	}
+	return err
 }
 
 func writeKept(path string, options json.RawMessage) error {
@@ -75,21 +63,13 @@ func writeKept(path string, options json.RawMessage) error {
 	}
 	for _, d := range []string{dir, filepath.Dir(dir)} { // the folder may be new itself
 		if err == nil {
-			err = syncFolder(d)
+			err = durable.SyncDir(d)
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("keep the options of a hook: %w", err)
 	}
 	return nil
-}
-
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // find returns the options with which d was shed: the kept ones or, when those are no good, the
@@ -111,7 +91,7 @@ func (k *kept) find(d switched, configured config.Hook) (json.RawMessage, error)
 
 // forget removes the file.
 func (k *kept) forget(hook string) error {
-	if _, busy := k.busy[hook]; busy {
+	if _, busy := k.writes[hook]; busy {
 		return nil // it would come back
 	}
 	if err := os.Remove(k.file(hook)); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/config"
@@ -21,15 +20,14 @@ const markName = ".on"
 // it is needed, so that it can be written when the disk is full and no record can. It is owned by
 // whoever has the turn.
 type marks struct {
-	dir string
-	on  map[string]bool
-	// busy are attempts to write that have not ended.
-	busy map[string]chan error
+	dir    string
+	on     map[string]bool
+	writes writes
 }
 
 // newMarks reads the marks of the hooks and makes those that are not there.
 func newMarks(dir string, hooks []config.Hook) (*marks, error) {
-	m := &marks{dir: dir, on: map[string]bool{}, busy: map[string]chan error{}}
+	m := &marks{dir: dir, on: map[string]bool{}, writes: writes{}}
 	var errs []error
 	for _, h := range hooks {
 		b, err := os.ReadFile(m.file(h.Name))
@@ -52,23 +50,11 @@ func (m *marks) set(hook string, on bool) error {
 	if m.on[hook] == on {
 		return nil
 	}
-	key := fmt.Sprint(hook, " ", on)
-	ended, busy := m.busy[key]
-	if !busy {
-		ended = make(chan error, 1)
-		m.busy[key] = ended
-		go func() { ended <- writeMark(m.file(hook), on) }()
+	err := m.writes.bounded(fmt.Sprint(hook, " ", on), "mark the hook "+hook, func() error { return writeMark(m.file(hook), on) })
+	if err == nil {
+		m.on[hook] = on
 	}
-	select {
-	case err := <-ended:
-		delete(m.busy, key)
-		if err == nil {
-			m.on[hook] = on
-		}
-		return err
-	case <-time.After(recordTimeout):
-		return fmt.Errorf("mark the hook %s: the disk has not answered for %s", hook, recordTimeout)
-	}
+	return err
 }
 
 // writeMark overwrites the one byte in its place, for which no room is needed.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/durable"
 )
 
 const (
@@ -56,7 +57,7 @@ func newFile(path string, data []byte) error {
 		err = renameio.WriteFile(path, data, 0o644, renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o644))
 	}
 	if err == nil {
-		err = syncDir(dir)
+		err = durable.SyncDir(dir)
 	}
 	return plain(err)
 }
@@ -115,7 +116,7 @@ func useSpare(path string, data []byte) error {
 		err = os.Rename(sparePath(path), path)
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = durable.SyncDir(filepath.Dir(path))
 	}
 	return plain(err)
 }

@@ -24,10 +24,7 @@ import (
 func smallDisk(t *testing.T, options string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
-		testenv.Missing(t, "needs the right to mount a small tmpfs: "+err.Error())
-	}
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	testenv.Tmpfs(t, dir, options)
 	return dir
 }
 

@@ -153,7 +153,8 @@ func TestCancelledSampleDoesNotWait(t *testing.T) {
 
 // TestRealTmpfs fills a real file system, takes it away, and looks through a root.
 func TestRealTmpfs(t *testing.T) {
-	point := mountTmpfs(t, "size=8m,nr_inodes=100")
+	point := t.TempDir()
+	testenv.Tmpfs(t, point, "size=8m,nr_inodes=100")
 	s := NewSampler(Options{Mounts: []string{point}})
 	sample := func() Sample { return s.Sample(context.Background()) }
 	assert.InDelta(t, 0, find(t, sample(), Disk, point).Percent, 1)
@@ -199,18 +200,4 @@ func TestAnotherFileSystemIsNotTakenForTheMount(t *testing.T) {
 	require.EqualError(t, err, "another file system is seen at "+dir)
 	_, err = readUsage(context.Background(), dir+"/absent", m)
 	require.ErrorIs(t, err, os.ErrNotExist)
-}
-
-// mountTmpfs mounts one for the test.
-func mountTmpfs(t *testing.T, options string) string {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		testenv.Missing(t, "needs root to mount a tmpfs")
-	}
-	point := t.TempDir()
-	if err := unix.Mount("tmpfs", point, "tmpfs", 0, options); err != nil {
-		testenv.Missing(t, "needs to mount a tmpfs: "+err.Error())
-	}
-	t.Cleanup(func() { _ = unix.Unmount(point, unix.MNT_DETACH) })
-	return point
 }

@@ -2,8 +2,6 @@ package builtin
 
 import (
 	"encoding/json"
-	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -82,12 +80,7 @@ func parseSetting(name string, raw json.RawMessage) ([]setting, error) {
 	k, known := all[name]
 	option := "set." + name
 	if !known {
-		names := slices.Sorted(maps.Keys(all))
-		hint := "these can be set: " + strings.Join(names, ", ")
-		if near := sdk.Nearest(name, names); near != "" {
-			hint = fmt.Sprintf("did you mean %q?", near)
-		}
-		return nil, sdk.BadOption(option, hint, "is no file of a cgroup that may be set")
+		return nil, sdk.BadOption(option, settable(name, all), "is no file of a cgroup that may be set")
 	}
 	text, ok := plainValue(raw)
 	if !ok || text == "" {

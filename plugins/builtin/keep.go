@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/shivx/shivx/plugins/sdk"
@@ -57,6 +59,15 @@ func (h *host) bootID() (string, error) {
 		return "", fmt.Errorf("which boot of the machine this is: %w", err)
 	}
 	return strings.TrimSpace(string(data)), nil
+}
+
+// settable is the hint for a name that is none of those that can be set.
+func settable[V any](name string, all map[string]V) string {
+	names := slices.Sorted(maps.Keys(all))
+	if near := sdk.Nearest(name, names); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return "these can be set: " + strings.Join(names, ", ")
 }
 
 // plainValue returns the text of an option that is text or a whole number.

@@ -2,7 +2,6 @@ package builtin
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"math"
 	"regexp"
@@ -62,12 +61,7 @@ func parseProperties(given map[string]json.RawMessage) ([]property, error) {
 		kind, known := kinds[name]
 		option := "properties." + name
 		if !known {
-			names := slices.Sorted(maps.Keys(kinds))
-			hint := "these can be set: " + strings.Join(names, ", ")
-			if near := sdk.Nearest(name, names); near != "" {
-				hint = fmt.Sprintf("did you mean %q?", near)
-			}
-			return nil, sdk.BadOption(option, hint, "is no property that can be set")
+			return nil, sdk.BadOption(option, settable(name, kinds), "is no property that can be set")
 		}
 		text, ok := plainValue(given[name])
 		if !ok {

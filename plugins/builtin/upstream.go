@@ -13,6 +13,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/shivx/shivx/internal/command"
+	"github.com/shivx/shivx/internal/durable"
 	"github.com/shivx/shivx/plugins/sdk"
 )
 
@@ -191,7 +192,7 @@ func keepOld(path string, data []byte) error {
 	if err := renameio.WriteFile(path, data, 0o600); err != nil {
 		return fmt.Errorf("keep the old content: %w", err)
 	}
-	return syncDir(filepath.Dir(path))
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 func removeIfThere(path string) error {
@@ -230,14 +231,5 @@ func replaceFile(path string, data []byte) error {
 	if err := f.CloseAtomicallyReplace(); err != nil {
 		return fmt.Errorf("replace %s: %w", path, err)
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes a rename in dir durable.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return durable.SyncDir(filepath.Dir(path))
 }

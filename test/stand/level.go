@@ -5,13 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/ledger"
@@ -44,16 +43,7 @@ const diskSize = 32 << 20
 // Tmpfs mounts a small file system of its own at dir, which is made.
 func Tmpfs(t testing.TB, dir string) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		testenv.Missing(t, "needs root, to mount a file system")
-	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=32m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	testenv.Tmpfs(t, dir, fmt.Sprintf("size=%d", diskSize))
 }
 
 // Fill puts a file into a file system of Tmpfs, in place of the one before, that takes percent of it.
