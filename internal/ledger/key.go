@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -47,20 +48,39 @@ func (k keyState) evolved() keyState {
 	return keyState{Ledger: k.Ledger, Genesis: k.Genesis, Epoch: k.Epoch + 1, Seed: k.Next, Next: newSeed()}
 }
 
-// readKey reads the key file; fs.ErrNotExist when there is none, errBadKey when it is of no use.
+// readKey reads the key file; fs.ErrNotExist when there is none, errBadKey when it is of no use. A
+// file that a writer replaced and wiped meanwhile is no bad key: the one in its place is read.
 func readKey(path string) (k keyState, err error) {
-	data, err := os.ReadFile(path)
+	for {
+		var replaced bool
+		if k, replaced, err = readKeyOnce(path); !replaced || !errors.Is(err, errBadKey) {
+			return k, err
+		}
+	}
+}
+
+// readKeyOnce tells besides whether another file stands in the place of the one it has read.
+func readKeyOnce(path string) (k keyState, replaced bool, err error) {
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return k, err
+		return k, false, err
+	}
+	var data []byte
+	if err == nil {
+		defer f.Close()
+		data, err = io.ReadAll(f)
+		defer clear(data)
 	}
 	if err != nil {
-		return k, shivx.Hint(fmt.Errorf("read ledger key: %w", err), "the key file must be readable by the ledger's writer")
+		return k, false, shivx.Hint(fmt.Errorf("read ledger key: %w", err), "the key file must be readable by the ledger's writer")
 	}
-	defer clear(data)
-	if json.Unmarshal(data, &k) != nil || len(k.Seed) != ed25519.SeedSize || len(k.Next) != ed25519.SeedSize {
-		return k, fmt.Errorf("read ledger key %s: %w", path, errBadKey)
+	if json.Unmarshal(data, &k) == nil && len(k.Seed) == ed25519.SeedSize && len(k.Next) == ed25519.SeedSize {
+		return k, false, nil
 	}
-	return k, nil
+	was, err := f.Stat()
+	is, errNow := os.Stat(path)
+	replaced = err == nil && errNow == nil && !os.SameFile(was, is)
+	return k, replaced, fmt.Errorf("read ledger key %s: %w", path, errBadKey)
 }
 
 var errBadKey = errors.New("not a ledger key file")
