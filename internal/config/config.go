@@ -35,6 +35,8 @@ type Config struct {
 	Notify []Notify `yaml:"notify"`
 	// Resilience says how the host's health is measured and what is given up when it falls.
 	Resilience Resilience `yaml:"resilience"`
+	// Guardian says which logs are read, who counts as an attacker, and how sources are kept out.
+	Guardian Guardian `yaml:"guardian"`
 }
 
 // Paths says where the agent keeps its files.
@@ -71,6 +73,8 @@ type Token struct {
 	// names or patterns such as worker-*; without it none. It may call them critical, and its
 	// heartbeats decide over components of the file that have a heartbeat check. Operators may all.
 	Modules []string `yaml:"modules" rule:"nameglob,unique"`
+	// Events lets an app or viewer report events to the guardian, which may isolate whomever it names. Operators may all.
+	Events bool `yaml:"events" default:"false"`
 	// Token is the secret, at least 16 characters; a reference such as env:NAME or file:PATH.
 	Token string `yaml:"token" rule:"required,secret"`
 }

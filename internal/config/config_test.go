@@ -233,7 +233,7 @@ func TestLoadOfAMissingFile(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// TestDocumentedExampleLoads keeps the example of docs/CONFIG.md right.
+// TestDocumentedExampleLoads keeps the examples of docs/CONFIG.md right.
 func TestDocumentedExampleLoads(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/CONFIG.md")
 	require.NoError(t, err)
@@ -243,6 +243,13 @@ func TestDocumentedExampleLoads(t *testing.T) {
 	cfg, err := Parse("shivx.yaml", []byte(example), testKnown)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"postgresql", "redis", "web"}, cfg.Order())
+
+	_, rest, found = strings.Cut(string(doc), "<!-- guardian example -->\n```yaml\n")
+	require.True(t, found)
+	example, _, _ = strings.Cut(rest, "```")
+	cfg, err = Parse("shivx.yaml", []byte(example), testKnown)
+	require.NoError(t, err)
+	assert.Len(t, cfg.Guardian.Logs, 3)
 }
 
 func TestOrigins(t *testing.T) {

@@ -15,6 +15,9 @@ func Default() *Config {
 	setDefaults(reflect.ValueOf(cfg).Elem())
 	cfg.Host = hostName()
 	cfg.Resilience.Features = defaultFeatures()
+	cfg.Guardian.Terms = defaultTerms()
+	cfg.Guardian.Syslog.From = []string{"127.0.0.0/8", "::1/128"}
+	cfg.Guardian.Syslog.Formats = []string{"sshd"}
 	cfg.Resilience.FlagsFile = cfg.flagsFile()
 	return cfg
 }

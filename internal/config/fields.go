@@ -125,12 +125,14 @@ var (
 	checksSource string
 	//go:embed resilience.go
 	resilienceSource string
+	//go:embed guardian.go
+	guardianSource string
 )
 
 // comments returns the doc comments of the package's structs: "Check" and "Check.Every".
 var comments = sync.OnceValue(func() map[string]string {
 	found := map[string]string{}
-	for _, source := range []string{configSource, checksSource, resilienceSource} {
+	for _, source := range []string{configSource, checksSource, resilienceSource, guardianSource} {
 		file, err := parser.ParseFile(token.NewFileSet(), "", source, parser.ParseComments)
 		if err != nil {
 			panic("config: its own source does not parse: " + err.Error())

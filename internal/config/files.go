@@ -6,4 +6,6 @@ const (
 	OperationalLedger = "recovery/operational_ledger.ndjson"
 	// ResilienceAudit holds levels, overrides, modules and health.
 	ResilienceAudit = "resilience/resilience_audit.ndjson"
+	// GuardianAudit holds threats, isolations and defense modes.
+	GuardianAudit = "security/guardian_audit.ndjson"
 )

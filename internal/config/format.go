@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"path"
 	"path/filepath"
@@ -40,6 +41,7 @@ var formats = map[string]func(text, dir string) (fixed, message, hint string){
 	"unit":     checkUnit,
 	"relglob":  checkRelativeGlob,
 	"absglob":  checkAbsoluteGlob,
+	"source":   checkSource,
 }
 
 func checkName(text, _ string) (string, string, string) {
@@ -230,4 +232,18 @@ func checkAbsoluteGlob(text, _ string) (string, string, string) {
 		hint = fmt.Sprintf("write %q", "**/"+strings.TrimPrefix(text, "./"))
 	}
 	return text, message, hint
+}
+
+func checkSource(text, _ string) (string, string, string) {
+	p, err := shivx.ParseSource(text)
+	if err != nil {
+		return text, err.Error(), shivx.HintOf(err)
+	}
+	if a, err := netip.ParseAddr(text); err == nil && a.Is6() && !a.Is4In6() {
+		p = netip.PrefixFrom(a.WithZone(""), 128) // an address that is named is that one alone, not its /64
+	}
+	if p.Addr().Is6() {
+		return p.String(), "", "" // with its /128, for without it the address would stand for its /64
+	}
+	return shivx.SourceString(p), "", ""
 }

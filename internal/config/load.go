@@ -45,7 +45,8 @@ type OptionError interface {
 const maxFile = 1 << 20
 
 // Load reads, checks and completes the file at path. What is wrong in it comes as *[Errors],
-// all problems at once. Other than Parse it also checks the files of external plugins.
+// all problems at once. Other than Parse it also checks what is outside the file: the files of
+// external plugins, and the accounts of budgets.
 func Load(path string, known Known) (*Config, error) {
 	src, err := os.ReadFile(path)
 	if err != nil {
@@ -57,6 +58,7 @@ func Load(path string, known Known) (*Config, error) {
 		return nil, err
 	}
 	d.checkPluginFiles()
+	d.checkAccounts()
 	return d.result()
 }
 

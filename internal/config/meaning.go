@@ -34,6 +34,7 @@ func (d *decoder) checkMeaning() {
 	}
 	d.checkDependencies()
 	d.checkResilience()
+	d.checkGuardian()
 }
 
 // names finds names that are used twice.

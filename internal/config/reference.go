@@ -94,7 +94,7 @@ func typeWords(f field) string {
 		return "true or false"
 	}
 	words := map[string]string{
-		"name": "name", "path": "path", "sha256": "SHA-256", "url": "URL", "origin": "URL without a path", "address": "HOST:PORT or unix:PATH", "unit": "unit", "listen": "HOST:PORT or `off`",
+		"name": "name", "path": "path", "sha256": "SHA-256", "url": "URL", "origin": "URL without a path", "address": "HOST:PORT or unix:PATH", "unit": "unit", "listen": "HOST:PORT or `off`", "source": "address or network",
 		"nameglob": "name or pattern", "relglob": "glob pattern", "absglob": "glob pattern", "dsn": "connection string",
 	}[f.format]
 	if words == "" {
