@@ -95,17 +95,55 @@ func (q *queue) close() bool {
 // When ctx ends first the record may still be written; a repeated append with the same key
 // settles it.
 func (l *Ledger) Append(ctx context.Context, key string, fields any) (Record, error) {
+	r, known, err := l.enqueue(ctx, key, fields)
+	if r == nil {
+		return known, err
+	}
+	return l.await(ctx, key, r)
+}
+
+// Entry is a record to append, with its key or "".
+type Entry struct {
+	Key    string
+	Fields any
+}
+
+// AppendAll appends records in order, which share their writes to disk, and returns how many of the
+// first are there. What holds for Append holds for each.
+func (l *Ledger) AppendAll(ctx context.Context, entries []Entry) (n int, err error) {
+	waiting := make([]*request, 0, len(entries))
+	for _, e := range entries {
+		var r *request
+		if r, _, err = l.enqueue(ctx, e.Key, e.Fields); err != nil {
+			break
+		}
+		waiting = append(waiting, r)
+	}
+	for i, r := range waiting {
+		if r == nil {
+			continue // it was there already
+		}
+		if _, failed := l.await(ctx, entries[i].Key, r); failed != nil {
+			return i, failed
+		}
+	}
+	return len(waiting), err
+}
+
+// enqueue gives a record to the committer. Without a request the record is there already, or there is
+// an error.
+func (l *Ledger) enqueue(ctx context.Context, key string, fields any) (*request, Record, error) {
 	if err := ctx.Err(); err != nil {
-		return Record{}, fmt.Errorf("append to ledger: %w", err)
+		return nil, Record{}, fmt.Errorf("append to ledger: %w", err)
 	}
 	if key != "" {
 		if r, ok, err := l.Find(key); ok || err != nil {
-			return r, err
+			return nil, r, err
 		}
 	}
 	buf, err := layOut(key, fields)
 	if err != nil {
-		return Record{}, err
+		return nil, Record{}, err
 	}
 	r := requests.Get().(*request)
 	r.buf, r.keyed = buf, key != ""
@@ -113,8 +151,13 @@ func (l *Ledger) Append(ctx context.Context, key string, fields any) (Record, er
 		r.id = idOf(key)
 	}
 	if !l.queue.put(r) {
-		return Record{}, fmt.Errorf("append to ledger: %w", ErrClosed)
+		return nil, Record{}, fmt.Errorf("append to ledger: %w", ErrClosed)
 	}
+	return r, Record{}, nil
+}
+
+// await waits for the committer.
+func (l *Ledger) await(ctx context.Context, key string, r *request) (Record, error) {
 	if ctx.Done() == nil {
 		<-r.done
 		return l.result(key, r)

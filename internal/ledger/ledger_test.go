@@ -182,3 +182,35 @@ func TestConcurrentAppends(t *testing.T) {
 	require.Equal(t, recs, tailed)
 	require.Equal(t, recs, followed)
 }
+
+func TestAppendAllKeepsTheOrder(t *testing.T) {
+	path := tempLedger(t)
+	l := open(t, path, Options{})
+	_, err := l.Append(t.Context(), "k3", eventOf(3))
+	require.NoError(t, err)
+	var entries []Entry
+	for i := range 300 {
+		entries = append(entries, Entry{Key: fmt.Sprintf("k%d", i), Fields: eventOf(i)})
+	}
+	entries = append(entries, Entry{Key: "k7", Fields: eventOf(7)}, Entry{Fields: eventOf(1)}, Entry{Fields: eventOf(1)})
+	n, err := l.AppendAll(t.Context(), entries)
+	require.NoError(t, err)
+	require.Equal(t, len(entries), n)
+	var keys []string
+	require.NoError(t, Read(path, 1, func(r Record) error { keys = append(keys, r.Key); return nil }))
+	want := []string{"k3"}
+	for i := range 300 {
+		if i != 3 {
+			want = append(want, fmt.Sprintf("k%d", i))
+		}
+	}
+	require.Equal(t, append(want, "", ""), keys)
+
+	n, err = l.AppendAll(t.Context(), []Entry{{Key: "a", Fields: eventOf(1)}, {Key: "b", Fields: func() {}}, {Key: "c", Fields: eventOf(1)}})
+	require.Error(t, err)
+	require.Equal(t, 1, n, "what follows one that cannot be encoded is not there")
+	require.NoError(t, l.Close())
+	n, err = l.AppendAll(t.Context(), entries)
+	require.ErrorIs(t, err, ErrClosed)
+	require.Equal(t, 301, n, "those that were there already")
+}
