@@ -1,5 +1,7 @@
 package shivx
 
+import "slices"
+
 // Workflow types, as typed into the Temporal UI.
 const (
 	TypeSelfHeal      = "SelfHeal"
@@ -7,7 +9,21 @@ const (
 	TypeLedgerWitness = "LedgerWitness"
 
 	TypeDegradationResponse = "DegradationResponse"
+
+	TypeThreatIsolation = "ThreatIsolation"
+	TypeDefenseMode     = "DefenseMode"
 )
+
+// CriticalRunbooks lists the workflow types that may start in DefenseLockdown: those that heal a host,
+// and those that guard it.
+func CriticalRunbooks() []string {
+	return []string{TypeSelfHeal, TypeComponent, TypeDegradationResponse, TypeLedgerWitness, TypeThreatIsolation, TypeDefenseMode}
+}
+
+// CriticalRunbook says whether a workflow of that type may start in DefenseLockdown.
+func CriticalRunbook(workflowType string) bool {
+	return slices.Contains(CriticalRunbooks(), workflowType)
+}
 
 // Signals.
 const (
@@ -15,7 +31,8 @@ const (
 	SignalFault = "fault"
 	// SignalResolved tells a Component, and it its run, that a fault is over; argument Finding.
 	SignalResolved = "resolved"
-	// SignalConfigure gives a Component its policy; argument Policy.
+	// SignalConfigure gives a Component its policy, argument Policy, or a DefenseMode its own, argument
+	// DefensePolicy.
 	SignalConfigure = "configure"
 	// SignalReleased tells a Component that a run has ended; argument Released.
 	SignalReleased = "released"
@@ -23,6 +40,18 @@ const (
 	SignalHealth = "health"
 	// SignalAbort stops a run, which compensates; argument Abort.
 	SignalAbort = "abort"
+	// SignalIsolate tells a ThreatIsolation that its source is isolated, or of a change of its term;
+	// argument Isolation.
+	SignalIsolate = "isolate"
+	// SignalRestore lets the source of a ThreatIsolation go, or ends a lockdown of a DefenseMode;
+	// argument {"by","why"}. A ThreatIsolation takes an Isolation that is lifted, too.
+	SignalRestore = "restore"
+	// SignalThreat tells a DefenseMode of a threat; argument Threat.
+	SignalThreat = "threat"
+	// SignalLockdown asks a DefenseMode for a lockdown; argument ModeRequest without a mode.
+	SignalLockdown = "lockdown"
+	// SignalMode tells a DefenseMode that a host has changed its mode; argument ModeChange.
+	SignalMode = "mode"
 )
 
 // ProblemOtherName is the type of the RFC 9457 document with which an agent refuses what is asked
@@ -50,6 +79,12 @@ const (
 	UpdateOverride = "override"
 	// UpdateWitness gives a LedgerWitness a signed head; argument LedgerHead.
 	UpdateWitness = "witness"
+	// UpdateExtend changes the term of a ThreatIsolation; argument IsolationRequest, result Isolation.
+	UpdateExtend = "extend"
+	// UpdateSetMode asks a DefenseMode for a mode; argument ModeRequest, result ModeChange.
+	UpdateSetMode = "set-mode"
+	// UpdateConfirm keeps a lockdown that would end by itself; argument {"by"}, result ModeChange.
+	UpdateConfirm = "confirm"
 )
 
 // Queries.
@@ -71,3 +106,17 @@ func WitnessID(host string) string { return "ledger-witness/" + host }
 
 // DegradationID is the workflow id of the DegradationResponse of host.
 func DegradationID(host string) string { return "degradation@" + host }
+
+// IsolationID is the workflow id of the ThreatIsolation of a source in the form of SourceString.
+func IsolationID(source string) string { return "isolation/" + source }
+
+// DefenseModeID is the workflow id of the one DefenseMode of a fleet.
+const DefenseModeID = "defense-mode"
+
+// Memos by which hosts learn what holds for the fleet.
+const (
+	// MemoIsolation has the Isolation of a ThreatIsolation.
+	MemoIsolation = "isolation"
+	// MemoMode has the FleetMode of a DefenseMode.
+	MemoMode = "mode"
+)

@@ -19,18 +19,36 @@ const (
 	RunbookWitness   = "ledger-witness"
 
 	RunbookDegradation = "degradation"
+	RunbookIsolation   = "isolation"
+	RunbookDefense     = "defense"
 )
 
-// Custom search attributes; all are keywords.
+// Custom search attributes.
 const (
 	AttrComponent = "ShivxComponent"
 	AttrHost      = "ShivxHost"
 	AttrRunbook   = "ShivxRunbook"
 	AttrOutcome   = "ShivxOutcome"
+	// AttrChanged is when what a memo of the run says was changed last, by the server's clock.
+	AttrChanged = "ShivxChanged"
 )
 
-// SearchAttributes lists the names of the custom search attributes.
-func SearchAttributes() []string { return []string{AttrComponent, AttrHost, AttrRunbook, AttrOutcome} }
+// Types of search attributes, as Temporal calls them.
+const (
+	AttrKeyword  = "Keyword"
+	AttrDatetime = "Datetime"
+)
+
+// SearchAttribute is the name of a custom search attribute with its type.
+type SearchAttribute struct{ Name, Type string }
+
+// SearchAttributes lists the custom search attributes.
+func SearchAttributes() []SearchAttribute {
+	return []SearchAttribute{
+		{AttrComponent, AttrKeyword}, {AttrHost, AttrKeyword}, {AttrRunbook, AttrKeyword}, {AttrOutcome, AttrKeyword},
+		{AttrChanged, AttrDatetime},
+	}
+}
 
 // CheckResult is what one health check found.
 type CheckResult struct {
@@ -61,6 +79,22 @@ type Policy struct {
 	Limits   Limits `json:"limits"`
 	// CheckpointEvery is the time between two checkpoints taken while healthy; 0: none.
 	CheckpointEvery Duration `json:"checkpoint_every"`
+}
+
+// DefensePolicy says when the mode of a fleet changes by itself.
+type DefensePolicy struct {
+	// Threats of the level high or critical within Window, of all hosts together, make the mode
+	// ELEVATED, which ends when there were none for as long.
+	Threats int      `json:"threats"`
+	Window  Duration `json:"window"`
+	// ConfirmWithin is how long a lockdown lasts, unless a person confirms it, whose request does not
+	// say; 0: it needs no confirmation.
+	ConfirmWithin Duration `json:"confirm_within"`
+}
+
+// DefaultDefensePolicy holds until an agent has said otherwise.
+func DefaultDefensePolicy() DefensePolicy {
+	return DefensePolicy{Threats: 5, Window: Duration(10 * time.Minute), ConfirmWithin: Duration(10 * time.Minute)}
 }
 
 // Approval is an N-of-M agreement with an end.

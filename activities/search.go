@@ -12,6 +12,7 @@ var (
 	AttrHost      = temporal.NewSearchAttributeKeyKeyword(shivx.AttrHost)
 	AttrRunbook   = temporal.NewSearchAttributeKeyKeyword(shivx.AttrRunbook)
 	AttrOutcome   = temporal.NewSearchAttributeKeyKeyword(shivx.AttrOutcome)
+	AttrChanged   = temporal.NewSearchAttributeKeyTime(shivx.AttrChanged)
 )
 
 // SearchAttributes returns what a run of kind on t is found by; a run for a whole host has no
@@ -20,6 +21,15 @@ func SearchAttributes(kind string, t shivx.Target) temporal.SearchAttributes {
 	updates := []temporal.SearchAttributeUpdate{AttrRunbook.ValueSet(kind), AttrHost.ValueSet(t.Host)}
 	if t.Component != "" {
 		updates = append(updates, AttrComponent.ValueSet(t.Component))
+	}
+	return temporal.NewSearchAttributes(updates...)
+}
+
+// IsolationAttributes returns what the ThreatIsolation of i is found by.
+func IsolationAttributes(i shivx.Isolation) temporal.SearchAttributes {
+	updates := []temporal.SearchAttributeUpdate{AttrRunbook.ValueSet(shivx.RunbookIsolation), AttrChanged.ValueSet(i.Changed)}
+	if i.Host != "" {
+		updates = append(updates, AttrHost.ValueSet(i.Host))
 	}
 	return temporal.NewSearchAttributes(updates...)
 }

@@ -211,6 +211,7 @@ func (c *component) mayContinueAsNew(ctx workflow.Context) bool {
 	if !c.cutPossible(ctx) {
 		return false
 	}
+	giveTurn(ctx)
 	c.drain(ctx)
 	return c.cutPossible(ctx)
 }

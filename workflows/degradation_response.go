@@ -37,12 +37,13 @@ func setupDegradation(ctx workflow.Context, in DegradationInput) (*degradation, 
 		return nil, badInput(`a DegradationResponse needs {"host":"HOST"}`)
 	}
 	d := &degradation{DegradationState: in.State, mutex: workflow.NewMutex(ctx)}
+	d.messages = &d.Messages
 	if d.Host == "" {
 		d.Unapplied = true // what is in force on a host that is new here is found out at once
 	}
 	d.Host = in.Host
 	d.listen(ctx)
-	workflow.GoNamed(ctx, "tell people", d.tellPeople)
+	workflow.GoNamed(ctx, "tell people", func(ctx workflow.Context) { d.tellPeople(ctx, d.sendTo, d.told) })
 	return d, d.serve(ctx)
 }
 
@@ -220,53 +221,33 @@ func (d *degradation) tellOfHooks(ctx workflow.Context, in activities.ApplyLevel
 	})
 }
 
-// tellPeople tells people what they are to be told, the oldest first. The main loop, which waits for
-// the host, does not hold it up.
-func (d *degradation) tellPeople(ctx workflow.Context) {
-	for workflow.Await(ctx, func() bool { return len(d.Untold) > 0 }) == nil {
-		said := d.said
-		if d.tellOldest(ctx) {
-			continue
-		}
-		d.unheard = d.said == said
-		_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
-			Timeout: tellAgain, TimerOptions: workflow.TimerOptions{Summary: "tell people again, who could not be reached"},
-		}, func() bool { return d.said != said })
-		if err != nil {
-			return
-		}
-		d.unheard = false
-	}
-}
-
-func (d *degradation) tellOldest(ctx workflow.Context) bool {
-	m := d.Untold[0]
-	d.telling = m.Key
-	ok := tell(ctx, activities.EscalateInput{
+// sendTo gives people a message, through the host if it is there.
+func (d *degradation) sendTo(ctx workflow.Context, m Message) bool {
+	return tell(ctx, activities.EscalateInput{
 		Target: shivx.Target{Component: shivx.ModuleHost, Host: d.Host}, Run: shivx.DegradationID(d.Host),
 		Message: m.Text, Hint: m.Hint, Key: m.Key,
 	}, !d.AwaySince.IsZero())
-	d.telling = ""
+}
+
+// told shows whom a message has reached. The main loop may be waiting for the host.
+func (d *degradation) told(ctx workflow.Context, heard bool) {
 	d.news++
-	if ok {
-		d.Untold = slices.DeleteFunc(d.Untold, func(other Message) bool { return other.Key == m.Key })
-		m.At = workflow.Now(ctx)
-		d.Told = latest(append(d.Told, m), toldKept)
-		d.show(ctx) // the main loop may be waiting for the host
+	if heard {
+		d.show(ctx)
 	}
-	return ok
 }
 
 // cutPossible says whether the history should and may be cut here.
 func (d *degradation) cutPossible(ctx workflow.Context) bool {
 	return workflow.GetInfo(ctx).GetContinueAsNewSuggested() &&
-		workflow.AllHandlersFinished(ctx) && d.telling == "" && (len(d.Untold) == 0 || d.unheard)
+		workflow.AllHandlersFinished(ctx) && d.idle()
 }
 
 func (d *degradation) mayContinueAsNew(ctx workflow.Context) bool {
 	if ctx.Err() != nil || !d.cutPossible(ctx) {
 		return false
 	}
+	giveTurn(ctx)
 	for d.signal.receive(ctx) { // every signal that has arrived
 	}
 	return d.cutPossible(ctx)

@@ -96,16 +96,7 @@ func (d *degradation) noteEmergency(c shivx.LevelChange) {
 
 // say has people told, after what they are told before.
 func (d *degradation) say(m Message) {
-	d.Untold = append(d.Untold, m)
-	d.said++
-	d.unheard = false
-	if len(d.Untold) > untoldKept {
-		i := 0
-		if d.Untold[0].Key == d.telling {
-			i = 1
-		}
-		d.Untold = slices.Delete(d.Untold, i, i+1)
-	}
+	d.teller.say(m)
 	d.news++
 }
 

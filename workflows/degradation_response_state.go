@@ -34,12 +34,10 @@ const overtakeAfter = 10 * time.Second
 // overridePatience is how long a person waits for the agent of a host to take an override.
 const overridePatience = 20 * time.Second
 
-// How much is kept: changes, messages to people, numbers that are missing, ledgers that came
-// before, and times that the audit went back.
+// How much is kept: changes, numbers that are missing, ledgers that came before, and times that the
+// audit went back.
 const (
 	changesKept = 100
-	toldKept    = 20
-	untoldKept  = 20
 	spansKept   = 20
 	ledgersKept = 5
 	rewindsKept = 5
@@ -88,9 +86,7 @@ type DegradationState struct {
 	AwaySince time.Time `json:"host_away_since,omitzero"`
 	// ToldHooks names the hooks in error that people know of.
 	ToldHooks []string `json:"told_hooks,omitempty"`
-	// Told is what people were told, the latest; Untold is what they are still to be told.
-	Told   []Message `json:"told,omitempty"`
-	Untold []Message `json:"untold,omitempty"`
+	Messages
 	// Emergency is the key of the message of the emergency that holds; "" when none does.
 	Emergency string `json:"emergency,omitempty"`
 }
@@ -122,24 +118,13 @@ type Rewind struct {
 	At time.Time `json:"at"`
 }
 
-// Message is something to tell people.
-type Message struct {
-	Key  string    `json:"key"`
-	Text string    `json:"text"`
-	Hint string    `json:"hint,omitempty"`
-	At   time.Time `json:"at"`
-}
-
 // degradation is the running DegradationResponse.
 type degradation struct {
 	DegradationState
-	news    int // grows with everything that the main loop must look at
-	mutex   workflow.Mutex
-	signal  signalReader
-	telling string // key of the message that people are being told just now
-	said    int    // grows with every message to people
-	// unheard is true while people, who could not be reached, are to be told again later.
-	unheard bool
+	news   int // grows with everything that the main loop must look at
+	mutex  workflow.Mutex
+	signal signalReader
+	teller
 }
 
 // HostAway says whether the host did not answer when it was asked last.

@@ -20,6 +20,9 @@ func Register(r worker.WorkflowRegistry) {
 		shivx.TypeLedgerWitness: LedgerWitness,
 
 		shivx.TypeDegradationResponse: DegradationResponse,
+
+		shivx.TypeThreatIsolation: ThreatIsolation,
+		shivx.TypeDefenseMode:     DefenseMode,
 	} {
 		r.RegisterWorkflowWithOptions(w, workflow.RegisterOptions{Name: name})
 	}

@@ -19,9 +19,10 @@ func TestReplayFindsChangedWorkflows(t *testing.T) {
 		"two steps swapped":     {func(c *changed) { c.rename = map[string]string{"Isolate": "Checkpoint", "Checkpoint": "Isolate"} }, []string{"healed", "approved", "plan"}},
 		"a step renamed":        {func(c *changed) { c.rename = map[string]string{"Reintegrate": "PutBack"} }, []string{"healed", "by-hand", "verify-only"}},
 		"a step left out":       {func(c *changed) { c.leaveOut = "Log" }, []string{"healed", "failed", "aborted"}},
-		"a timer added":         {func(c *changed) { c.timer = true }, []string{"healed", "component", "busy", "degradation-response"}},
-		"people not told":       {func(c *changed) { c.leaveOut = "Escalate" }, []string{"degradation-response"}},
-		"another child started": {func(c *changed) { c.child = "Repair" }, []string{"component"}},
+		"a timer added":         {func(c *changed) { c.timer = true }, []string{"healed", "component", "busy", "degradation-response", "isolation-expired", "defense-mode"}},
+		"people not told":       {func(c *changed) { c.leaveOut = "Escalate" }, []string{"degradation-response", "defense-mode"}},
+		"no look back":          {func(c *changed) { c.leaveOut = "LastLift" }, []string{"isolation-expired", "isolation-restored"}},
+		"another child started": {func(c *changed) { c.child = "Repair" }, []string{"component", "isolation-by-hand"}},
 	}
 	all := readHistories(t)
 	for name, c := range cases {

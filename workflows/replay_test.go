@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/shivx/shivx/workflows"
@@ -45,6 +46,13 @@ var histories = map[string][]string{
 	"ledger-witness": {"UPDATE_COMPLETED", "operational_ledger"},
 
 	"degradation-response": {"health", "override", "ApplyLevel", "exit status 1", "TIMER_FIRED", "Escalate", "SetOverride", "NoOverride"},
+
+	"isolation-expired":     {"isolate", "LastLift", "extend", "until we know more", "TIMER_CANCELED", "TIMER_FIRED", `"outcome":"expired"`},
+	"isolation-restored":    {"LastLift", "TIMER_FIRED", `"host":"h2"`, "false alarm", `"host":"h3"`, "our own monitoring", `"outcome":"restored"`},
+	"isolation-by-hand":     {"CHILD_WORKFLOW_EXECUTION_STARTED", `"outcome":"handed-over"`},
+	"isolation-handed-over": {"WORKFLOW_ALREADY_EXISTS", "EXTERNAL_WORKFLOW_EXECUTION_SIGNALED", `"outcome":"handed-over"`},
+	"defense-mode": {"configure", "threat", "ELEVATED", "there was no serious threat", "was tampered with", "nobody has confirmed",
+		"TIMER_FIRED", "set-mode", "confirmed: intruder", "all clear", "Escalate"},
 }
 
 func historyFile(name string) string { return filepath.Join("testdata", "histories", name+".json") }
@@ -75,8 +83,11 @@ func replay(t *testing.T, h *historypb.History, interceptors ...interceptor.Work
 	require.NoError(t, err)
 	workflows.Register(r)
 	quiet := log.NewStructuredLogger(slog.New(slog.DiscardHandler))
+	// Some runbooks ask whether they have the id that others find them by.
+	started := h.Events[0].GetWorkflowExecutionStartedEventAttributes()
+	original := workflow.Execution{ID: started.GetWorkflowId(), RunID: started.GetOriginalExecutionRunId()}
 	// The replayer works on the history it is given.
-	return r.ReplayWorkflowHistory(quiet, proto.Clone(h).(*historypb.History))
+	return r.ReplayWorkflowHistoryWithOptions(quiet, proto.Clone(h).(*historypb.History), worker.ReplayWorkflowHistoryOptions{OriginalExecution: original})
 }
 
 func TestRecordedHistoriesReplay(t *testing.T) {

@@ -142,7 +142,11 @@ func prepareDatabase(db string, cfg *config.Config) error {
 	if err := sqlite.SetupSchema(&store); err != nil {
 		return fmt.Errorf("make the database: %w", err)
 	}
-	ns, err := sqlite.NewNamespaceConfig(clusterID, client.DefaultNamespace, false, searchAttributes())
+	attributes, err := searchAttributes()
+	if err != nil {
+		return err
+	}
+	ns, err := sqlite.NewNamespaceConfig(clusterID, client.DefaultNamespace, false, attributes)
 	if err != nil {
 		return fmt.Errorf("describe the namespace: %w", err)
 	}
@@ -171,12 +175,16 @@ func forgetMembers(cfg *config.Config) error {
 	return nil
 }
 
-func searchAttributes() map[string]enumspb.IndexedValueType {
+func searchAttributes() (map[string]enumspb.IndexedValueType, error) {
 	out := map[string]enumspb.IndexedValueType{}
-	for _, name := range shivx.SearchAttributes() {
-		out[name] = enumspb.INDEXED_VALUE_TYPE_KEYWORD
+	for _, want := range shivx.SearchAttributes() {
+		kind, err := enumspb.IndexedValueTypeFromString(want.Type)
+		if err != nil {
+			return nil, fmt.Errorf("search attribute %s: %w", want.Name, err)
+		}
+		out[want.Name] = kind
 	}
-	return out
+	return out, nil
 }
 
 func serverConfig(db string, port int) (*config.Config, error) {

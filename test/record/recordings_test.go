@@ -33,6 +33,11 @@ func recordings() []recording {
 			more: "    limits: {heals: 4, window: 1h, cooldown: 1s, max_cooldown: 1s}\n"},
 		{name: "ledger-witness", play: witness},
 		{name: "degradation-response", play: degrading},
+		{name: "isolation-expired", play: isolationExpired},
+		{name: "isolation-restored", play: isolationRestored},
+		{name: "isolation-by-hand", play: isolationByHand},
+		{name: "isolation-handed-over", play: isolationHandedOver},
+		{name: "defense-mode", play: defending},
 	}
 }
 

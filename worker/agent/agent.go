@@ -48,6 +48,7 @@ type Agent struct {
 	// findings tells what the operational ledger holds.
 	findings *Outbox
 	vital
+	guard
 	// worked is true once this process has taken work from Temporal.
 	worked bool
 }
@@ -91,19 +92,28 @@ func (a *Agent) open() error {
 	if err != nil {
 		return fmt.Errorf("build the health checks: %w", err)
 	}
+	people := notify.New(a.cfg.Notify, a.log)
 	a.steps = &recovery.Activities{
 		Config: a.cfg, Checks: a.monitor, Plugins: a.plugins, Checkpoints: checkpoints,
-		Ledger: a.ledger, Notifier: notify.New(a.cfg.Notify, a.log), Logger: a.log,
+		Ledger: a.ledger, Notifier: people, Logger: a.log,
 	}
 	if err := a.openVital(); err != nil {
 		return err
 	}
+	if err := a.openGuard(people); err != nil {
+		return err
+	}
+	a.showMetrics()
 	a.steps.Components = a.registry
 	a.findings = a.NewFindings()
-	a.api, err = api.New(a.cfg, api.Options{
+	parts := api.Options{
 		Monitor: a.monitor, Report: a.alert, Resilience: a.core, Modules: a.modules, Ready: a.ready, Logger: a.log,
 		Metrics: a.telemetry.Handler(), History: a.historyRoutes(),
-	})
+	}
+	if a.guardian != nil {
+		parts.Guardian = a.guardian
+	}
+	a.api, err = api.New(a.cfg, parts)
 	if err != nil {
 		return fmt.Errorf("build the HTTP API: %w", err)
 	}
@@ -143,6 +153,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { a.keepHistory(sensing); return nil })
 	group.Go(func() error { a.counts.Run(sensing); return nil })
 	group.Go(func() error { a.supervise(sensing); return nil })
+	if a.guardian != nil {
+		group.Go(func() error { return a.guardian.Run(sensing) })
+	}
 	err := group.Wait()
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = nil
@@ -157,7 +170,7 @@ func (a *Agent) close() error {
 	if a.plugins != nil {
 		a.plugins.Close()
 	}
-	err := a.vital.close()
+	err := errors.Join(a.guard.close(), a.vital.close())
 	if a.ledger != nil {
 		err = errors.Join(err, a.ledger.Close())
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -31,13 +32,17 @@ func (a *Agent) prepareServer(ctx context.Context) error {
 		return fmt.Errorf("list the search attributes of namespace %s: %w", a.namespace, err)
 	}
 	missing := attributes{}
-	for _, name := range shivx.SearchAttributes() {
-		switch kind, ok := have[name]; {
+	for _, want := range shivx.SearchAttributes() {
+		wanted, err := enumspb.IndexedValueTypeFromString(want.Type)
+		if err != nil {
+			return fmt.Errorf("search attribute %s: %w", want.Name, err)
+		}
+		switch kind, ok := have[want.Name]; {
 		case !ok:
-			missing[name] = enumspb.INDEXED_VALUE_TYPE_KEYWORD
-		case kind != enumspb.INDEXED_VALUE_TYPE_KEYWORD:
-			return shivx.Hint(fmt.Errorf("the search attribute %s of namespace %s has the type %s, not Keyword", name, a.namespace, kind),
-				"an administrator can remove it (temporal operator search-attribute remove --name "+name+"); or use another namespace (TEMPORAL_NAMESPACE)")
+			missing[want.Name] = wanted
+		case kind != wanted:
+			return shivx.Hint(fmt.Errorf("the search attribute %s of namespace %s has the type %s, not %s", want.Name, a.namespace, kind, want.Type),
+				"an administrator can remove it (temporal operator search-attribute remove --name "+want.Name+"); or use another namespace (TEMPORAL_NAMESPACE)")
 		}
 	}
 	if len(missing) == 0 {
@@ -48,9 +53,19 @@ func (a *Agent) prepareServer(ctx context.Context) error {
 	})
 	if err != nil {
 		return shivx.Hint(fmt.Errorf("create the search attributes: %w", err),
-			"an administrator can: temporal operator search-attribute create --type Keyword --name ShivxComponent --name ShivxHost --name ShivxRunbook --name ShivxOutcome")
+			"an administrator can: "+createCommand())
 	}
 	return nil
+}
+
+// createCommand is how an administrator makes the search attributes.
+func createCommand() string {
+	b := strings.Builder{}
+	b.WriteString("temporal operator search-attribute create")
+	for _, want := range shivx.SearchAttributes() {
+		fmt.Fprintf(&b, " --name %s --type %s", want.Name, want.Type)
+	}
+	return b.String()
 }
 
 // searchAttributes asks the operator service, and where there is none, or it is not for us, the

@@ -8,12 +8,14 @@ import (
 	"sync"
 	"time"
 
+	"go.temporal.io/sdk/interceptor"
 	sdkworker "go.temporal.io/sdk/worker"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
 	"github.com/shivx/shivx/activities/component"
 	"github.com/shivx/shivx/activities/degradation"
+	guardianacts "github.com/shivx/shivx/activities/guardian"
 	"github.com/shivx/shivx/activities/recovery"
 	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/workflows"
@@ -77,6 +79,10 @@ func (a *Agent) work(ctx context.Context) error {
 	all.Go(func() { a.changes.Run(ctx) })
 	all.Go(func() { a.configure(ctx) })
 	all.Go(func() { a.startResponse(ctx) })
+	if a.guardian != nil {
+		all.Go(func() { a.threats.Run(ctx) })
+		all.Go(func() { a.followFleet(ctx) })
+	}
 	for _, heads := range a.heads {
 		all.Go(func() { a.witness(ctx, heads) })
 	}
@@ -89,10 +95,11 @@ func (a *Agent) work(ctx context.Context) error {
 func (a *Agent) startWorkers(lost func(error)) (stop func(), err error) {
 	runbooks := sdkworker.New(a.client, a.cfg.Temporal.TaskQueue, sdkworker.Options{
 		Identity: a.identity(), StickyScheduleToStartTimeout: stickyPatience, WorkerStopTimeout: stopPatience,
-		OnFatalError: lost,
+		OnFatalError: lost, Interceptors: []interceptor.WorkerInterceptor{newLockdown(a.mode, a.log)},
 	})
 	workflows.Register(runbooks)
 	(&component.Activities{Client: a.client, Config: a.cfg, Components: a.registry}).Register(runbooks)
+	(&guardianacts.Activities{Client: a.client}).Register(runbooks)
 	// Any agent can tell people of a host that is gone.
 	activities.Escalate.Register(runbooks, a.steps.Escalate)
 	host := sdkworker.New(a.client, shivx.HostQueue(a.cfg.Host), sdkworker.Options{

@@ -52,7 +52,9 @@ func keywords(names ...string) map[string]enumspb.IndexedValueType {
 }
 
 func ourAttributes() map[string]enumspb.IndexedValueType {
-	return keywords(shivx.AttrComponent, shivx.AttrHost, shivx.AttrRunbook, shivx.AttrOutcome)
+	out := keywords(shivx.AttrComponent, shivx.AttrHost, shivx.AttrRunbook, shivx.AttrOutcome)
+	out[shivx.AttrChanged] = enumspb.INDEXED_VALUE_TYPE_DATETIME
+	return out
 }
 
 func (f *frontend) GetSystemInfo(context.Context, *workflowservice.GetSystemInfoRequest) (*workflowservice.GetSystemInfoResponse, error) {
@@ -145,7 +147,10 @@ func TestWorkersThatCannotStartAreTriedAgain(t *testing.T) {
 }
 
 func TestSearchAttributesWithoutTheOperatorService(t *testing.T) {
-	text := ourAttributes()
+	text, word := ourAttributes(), ourAttributes()
+	word[shivx.AttrChanged] = enumspb.INDEXED_VALUE_TYPE_KEYWORD
+	fields := keywords("Keyword01", "Keyword02", "Keyword03", "Keyword04")
+	fields["Datetime01"] = enumspb.INDEXED_VALUE_TYPE_DATETIME
 	text[shivx.AttrHost] = enumspb.INDEXED_VALUE_TYPE_TEXT
 	refused := status.Error(codes.PermissionDenied, "not for you")
 	for name, c := range map[string]struct {
@@ -159,10 +164,12 @@ func TestSearchAttributesWithoutTheOperatorService(t *testing.T) {
 		"missing":          {&frontend{operator: refused, keys: keywords(shivx.AttrHost)}, "create the search attributes"},
 		"server is broken": {&frontend{operator: status.Error(codes.InvalidArgument, "broken"), keys: ourAttributes()}, "broken"},
 		"of another type":  {&frontend{attributes: text}, "ShivxHost of namespace default has the type Text, not Keyword"},
+		"a time as a word": {&frontend{attributes: word}, "ShivxChanged of namespace default has the type Keyword, not Datetime"},
 		"refused and of another type": {&frontend{operator: refused, keys: text},
 			"ShivxHost of namespace default has the type Text, not Keyword"},
-		"in numbered fields": {&frontend{operator: refused, keys: keywords("Keyword01", "Keyword02", "Keyword03", "Keyword04"), aliases: map[string]string{
-			"Keyword01": shivx.AttrComponent, "Keyword02": shivx.AttrHost, "Keyword03": shivx.AttrRunbook, "Keyword04": shivx.AttrOutcome}}, ""},
+		"in numbered fields": {&frontend{operator: refused, keys: fields, aliases: map[string]string{
+			"Keyword01": shivx.AttrComponent, "Keyword02": shivx.AttrHost, "Keyword03": shivx.AttrRunbook, "Keyword04": shivx.AttrOutcome,
+			"Datetime01": shivx.AttrChanged}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := c.serve(t).prepareServer(t.Context())

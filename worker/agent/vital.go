@@ -72,13 +72,22 @@ func (a *Agent) openVital() error {
 	}
 	a.changes = a.NewLevelChanges(a.audit, degradation.EntityOptions)
 	a.counts = a.NewRecoveries(a.restarted)
-	sources := telemetry.Sources{Resilience: a.core, Host: &a.vital, Ledgers: map[string]telemetry.Ledger{
-		"operational_ledger": a.ledger, "resilience_audit": a.audit}}
+	return nil
+}
+
+// showMetrics tells /metrics of the parts, once all of them are open.
+func (a *Agent) showMetrics() {
+	sources := telemetry.Sources{Resilience: a.core, Host: &a.vital, Ledgers: map[string]telemetry.Ledger{}}
+	for name, l := range a.ledgers() {
+		sources.Ledgers[name] = l
+	}
 	if a.history != nil {
 		sources.History = a.history
 	}
+	if a.guardian != nil {
+		sources.Guardian = a.guardian
+	}
 	a.telemetry.Set(sources)
-	return nil
 }
 
 // Figures returns those of the latest sample.
@@ -193,6 +202,15 @@ func (a *Agent) restarted(ctx context.Context, r shivx.RecoveryRecord) error {
 	return a.core.AddRestart(ctx, r.Component, details, r.EventID)
 }
 
+// ledgers are the open ones by the names of their files.
+func (a *Agent) ledgers() map[string]*ledger.Ledger {
+	all := map[string]*ledger.Ledger{"operational_ledger": a.ledger, "resilience_audit": a.audit}
+	if a.guardAudit != nil {
+		all["guardian_audit"] = a.guardAudit
+	}
+	return all
+}
+
 // stuckAppend is how long an append to a ledger may take.
 const stuckAppend = 10 * time.Second
 
@@ -204,7 +222,7 @@ func (a *Agent) ready() []api.Check {
 		temporal = "connected"
 	}
 	checks := []api.Check{{Name: "temporal", OK: a.connected.Load(), Detail: temporal, Informs: true}}
-	for name, l := range map[string]*ledger.Ledger{"operational_ledger": a.ledger, "resilience_audit": a.audit} {
+	for name, l := range a.ledgers() {
 		c := api.Check{Name: name, OK: true, Detail: "appends end"}
 		if stuck := l.Writing(); stuck > stuckAppend {
 			c.OK, c.Detail = false, fmt.Sprintf("an append has not ended for %s: the disk hangs", stuck.Round(time.Second))
