@@ -173,11 +173,12 @@ func validMode(_ workflow.Context, r modeRequest) error {
 	return nil
 }
 
-// setMode changes the mode. A mode that holds already stays as it is, but for a lockdown, whose time to
-// confirm begins anew.
+// setMode changes the mode. The time to confirm a lockdown that holds begins anew; and NORMAL is asked for
+// again also where it holds, as hosts may be in a lockdown of which this run, if it was begun anew, does
+// not know.
 func (d *defenseMode) setMode(ctx workflow.Context, r modeRequest) (shivx.ModeChange, error) {
 	r.Mode, _ = shivx.ParseDefenseMode(string(r.Mode)) // was checked
-	if r.Mode != d.holds(workflow.Now(ctx)).To || r.Mode == shivx.DefenseLockdown {
+	if r.Mode != shivx.DefenseElevated || d.holds(workflow.Now(ctx)).To != shivx.DefenseElevated {
 		d.ask(ctx, r)
 		d.settle(ctx)
 	}

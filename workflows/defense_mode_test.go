@@ -249,6 +249,19 @@ func TestDefenseLockdownThatNeedsNoConfirmation(t *testing.T) {
 	require.Equal(t, shivx.DefenseLockdown, got.Shown.To, "a Go program that says 0 means 0")
 }
 
+// TestDefenseEndsALockdownThatItDoesNotKnow: a run that was begun anew knows of nothing, its hosts may.
+func TestDefenseEndsALockdownThatItDoesNotKnow(t *testing.T) {
+	r := newDefending(t)
+	var a *modeAnswer
+	r.at(time.Minute, func() {
+		a = r.update(shivx.UpdateSetMode, shivx.ModeRequest{Mode: shivx.DefenseNormal, By: "ana", Why: "all clear"})
+	})
+	got := r.run(time.Hour)
+	require.NoError(t, a.rejected)
+	require.Equal(t, shivx.DefenseNormal, got.Shown.To)
+	require.Equal(t, r.began.Add(time.Minute), got.Shown.RestoredAt)
+}
+
 func TestDefenseFollowsTheLockdownOfAHostAndItsEnd(t *testing.T) {
 	r := newDefending(t)
 	r.at(time.Minute, func() {
