@@ -64,6 +64,8 @@ type Event struct {
 	Agent []byte
 	// Rule names the pattern that matched, for tuning: "sshd/failed-password".
 	Rule string
+	// Back is how many lines before the last one read the event's line was; only a Settler gives such.
+	Back int
 }
 
 // Parser reads the lines of one log in order. It may keep what earlier lines of the same connection
@@ -77,8 +79,16 @@ type Parser interface {
 // Settler is a Parser that holds events back while lines to come may show that they are forged. Settle
 // appends what is held; whoever reads calls it when there is nothing more to read for the moment, and at
 // the end of a file. It counts as a call of Parse: what earlier events point to is gone.
+//
+// Held is what is held, as text of some KB at most, "" when nothing is. Hold of a parser of the same format
+// goes on with it as if it had read the lines itself; what it held before is forgotten. After an error it
+// holds nothing. So whoever stops between two lines saves what is held with the place in the log.
+//
+// A Settler counts bytes: it is given all of a line but its '\n', also a '\r' at its end.
 type Settler interface {
 	Settle(events []Event) []Event
+	Held() string
+	Hold(held string) error
 }
 
 // Options of New.

@@ -35,16 +35,18 @@ func newNginxError(o Options) (Parser, error) {
 
 // Parse implements Parser. The events may be those of earlier lines.
 func (p *nginxError) Parse(line []byte, events []Event) []Event {
+	n := len(line) + 1
+	line = bytes.TrimSuffix(line, []byte{'\r'})
 	r := p.record(line)
-	p.shadow.advance(len(r.body) + 1)
+	p.shadow.advance(n, len(line)-len(r.body))
 	switch {
 	case len(line) > 2*maxNginxRecord: // not written by nginx, and long to search
 	case p.shadow.cut():
-		p.shadow.discard(len(r.body) + 1)
+		p.shadow.discard()
 	case p.joins(&r):
 		return events
 	case p.shadow.dark() && p.betrayed(&r):
-		p.shadow.discard(len(r.body) + 1)
+		p.shadow.discard()
 	case r.ok && (r.client || r.path != pathNone):
 		events = p.take(&r, events)
 	}
@@ -53,7 +55,7 @@ func (p *nginxError) Parse(line []byte, events []Event) []Event {
 		if !ok {
 			return events
 		}
-		events = p.read(line, events)
+		events = p.late(line, events)
 	}
 }
 
@@ -65,8 +67,18 @@ func (p *nginxError) Settle(events []Event) []Event {
 		if !ok {
 			return events
 		}
-		events = p.read(line, events)
+		events = p.late(line, events)
 	}
+}
+
+// late reads a record that was held.
+func (p *nginxError) late(body []byte, events []Event) []Event {
+	had := len(events)
+	events = p.read(body, events)
+	for i := had; i < len(events); i++ {
+		events[i].Back = p.shadow.back()
+	}
+	return events
 }
 
 // take reads a record at once, or holds it when it may be forged or is one that may forge.

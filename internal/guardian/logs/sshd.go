@@ -10,8 +10,10 @@ import "bytes"
 type sshd struct {
 	clock
 	aggressive bool
-	conns      conns
-	last       lastEvent
+	// syslog: a line had a time, a tag or a pid.
+	syslog bool
+	conns  conns
+	last   lastEvent
 
 	// Of the line that is being parsed:
 	at      int64
@@ -32,7 +34,7 @@ var _ Parser = (*sshd)(nil)
 // Parse implements Parser.
 func (s *sshd) Parse(line []byte, events []Event) []Event {
 	r, ok := s.record(line)
-	if !ok || index(r.prog, "sshd") < 0 {
+	if sure := !s.bare(&r, ok); sure && (!ok || index(r.prog, "sshd") < 0) {
 		return s.last.repeat(&r, events)
 	}
 	first := len(events)

@@ -59,6 +59,7 @@ func (s *sshd) failed(b []byte) {
 	if !ok {
 		return
 	}
+	s.relate(c.host)
 	s.remember(c)
 	if !invalid && offered(method) {
 		if s.conn != nil {
@@ -187,6 +188,7 @@ func (s *sshd) pending(rule string) {
 func (s *sshd) invalidUser(b []byte) {
 	text, host := peerAtEnd(b)
 	if c, ok := clientOf(host); ok && ends(text, " from") {
+		s.relate(c.host)
 		s.remember(c)
 		s.emit(Failure, c, text[:len(text)-len(" from")], s.count, "sshd/invalid-user")
 		if s.conn != nil {

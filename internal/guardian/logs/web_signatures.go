@@ -23,7 +23,7 @@ func probePaths() []string {
 		"/mysql-admin", "/mysqlmanager", "/sqladmin", "/sqlmanager", "/sqlitemanager", "/dbadmin", "/websql", "/phppgadmin",
 		"/adminer.php", "/adminer-", "/setup.php", "/install.php", "/phpinfo", "/php_info", "/info.php\x00", "/i.php\x00",
 		"/wp-login.php", "/xmlrpc.php", "/wlwmanifest.xml", "/wp-admin/setup-config.php", "/wp-content/plugins/wp-file-manager/",
-		"/wp-json/wp/v2/users", "/app_dev.php", "/_profiler/", "/_ignition/", "/telescope/requests", "/elfinder/",
+		"/wp-json/wp/v2/users", "/roundcube\x00", "/roundcube/\x00", "/app_dev.php", "/_profiler/", "/_ignition/", "/telescope/requests", "/elfinder/",
 		"/filemanager/dialog.php", "/admin/config.php",
 		// Shells, and ways to a shell.
 		"/cgi-bin/", "/eval-stdin.php", "/phpunit", "/shell.php", "/cmd.php", "/c99.php", "/r57.php", "/wso.php", "/alfa.php",
