@@ -62,7 +62,7 @@ func TestAMillionSourcesTakeNoMoreThan256BytesEach(t *testing.T) {
 				fill(d, i)
 			}
 			each := float64(heap()-before) / million
-			require.True(t, d.Stats().Sources == million || d.blocks.full(), "%d", d.Stats().Sources)
+			require.True(t, d.Stats().Sources == million || d.blocks.used > d.blocks.limit-6, "%d", d.Stats().Sources)
 			t.Logf("%d sources, %.1f bytes for each of a million, by Stats %.1f", d.Stats().Sources, each, float64(d.Stats().Bytes)/million)
 			require.LessOrEqual(t, each, 256.0)
 			require.InDelta(t, float64(d.Stats().Bytes)/million, each, 4)

@@ -28,7 +28,7 @@ func threatOf(m metric) threat {
 	case scanMetric:
 		return threat{shivx.ThreatScannerWarning, shivx.ThreatScannerCritical, "points for the behaviour of a scanner"}
 	default:
-		return threat{shivx.ThreatNetworkWarning, shivx.ThreatNetworkCritical, "more sources that fail or probe than log in within %s"}
+		return threat{shivx.ThreatNetworkWarning, shivx.ThreatNetworkCritical, "more sources that keep failing or probing than log in within %s"}
 	}
 }
 

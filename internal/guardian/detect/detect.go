@@ -20,8 +20,8 @@ type Options struct {
 	Rules config.ThreatRules
 	// Host goes into the threats.
 	Host string
-	// Seed of the table's hash, so that nobody can choose sources that collide; the decisions do not
-	// depend on it.
+	// Seed of the hashes, so that nobody can choose sources, accounts or paths that collide: draw it at
+	// random where strangers are judged. The decisions do not depend on it.
 	Seed uint64
 	// Signatures know what only scanners ask for; nil: those of package logs with the further paths and
 	// tools of Rules.

@@ -17,6 +17,7 @@ type Detector struct {
 	agents     *agents
 	limits     [metrics]limit // as they are now, see Tighten
 	seed       uint64
+	secret     secret // not that of the table: it is part of what Save writes
 
 	table  table
 	blocks blocks
@@ -49,7 +50,8 @@ type sight struct {
 	at     int64 // ns
 	count  int
 	late   time.Duration // behind the source's clock
-	probed bool
+	probed bool          // or failed
+	sure   bool          // no honest client does this
 	// records are those of the source's failures.
 	records []record
 }
@@ -76,6 +78,7 @@ func New(o Options) (*Detector, error) {
 	d.maxPaths = min(max(paths/blockWords+1, minPathBlocks), maxPathBlocks) * blockWords
 	d.agents = &agents{seed: mix(o.Seed^hashC, hashB)}
 	d.Tighten(1)
+	d.secret = newSecret(o.Seed)
 	d.reset(o.Seed)
 	return d, nil
 }
@@ -157,6 +160,9 @@ func (d *Detector) Observe(ev *logs.Event, out []Decision) []Decision {
 	}
 	d.working[0], d.out = i, out
 	s.late = d.pass(s.entry, s.at)
+	if ev.Kind == logs.Request && heldOpen(s.entry.last, s.at) {
+		s.at, s.late = s.entry.last, 0
+	}
 	d.count(&s)
 	d.file(i, s.entry)
 	out = d.out
@@ -174,11 +180,7 @@ func (d *Detector) count(s *sight) {
 	rose := false
 	switch s.event.Kind {
 	case logs.Request:
-		before := int(e.asked)
-		d.countRequests(e, s.at, s.count)
-		if level := d.passes(e, s.at, rateMetric, before, int(e.asked)); level != 0 {
-			d.decide(s, e, rateMetric, level, int(e.asked), map[string]any{"requests_per_minute": int(e.asked)})
-		}
+		d.judgeRate(s)
 		rose = d.scoreRequest(s)
 	case logs.Failure:
 		d.fail(s)
@@ -190,8 +192,21 @@ func (d *Detector) count(s *sight) {
 	if rose {
 		d.judgeScore(s, score)
 	}
-	if s.probed {
+	if s.probed && d.bad(s) {
 		d.join(s, memberBad)
+	}
+}
+
+// judgeRate counts requests and decides on the rate; those told too late to count decide nothing.
+func (d *Detector) judgeRate(s *sight) {
+	e, before := s.entry, int(s.entry.asked)
+	d.countRequests(e, s.at, s.count)
+	n := int(e.asked)
+	if n == before {
+		return
+	}
+	if level := d.passes(e, s.at, rateMetric, before, n); level != 0 {
+		d.decide(s, e, rateMetric, level, n, map[string]any{"requests_per_minute": n})
 	}
 }
 

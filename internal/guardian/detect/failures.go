@@ -12,7 +12,7 @@ type figures struct {
 
 // fail counts failed logins: many in a short time, more over hours, and over many accounts.
 func (d *Detector) fail(s *sight) {
-	e, at, account := s.entry, micros(s.at), account(s.event.User)
+	e, at, account := s.entry, micros(s.at), d.account(s.event.User)
 	records := d.load(e, at)
 	had, inOrder := len(records), latest(records) <= at
 	known := account == 0 || named(since(records, at-d.rules.SlowWindow.Microseconds()), account)
@@ -44,7 +44,7 @@ func (d *Detector) fail(s *sight) {
 	d.judge(s, burstMetric, before.burst, after.burst)
 	d.judge(s, slowMetric, before.slow, after.slow)
 	d.judge(s, sprayMetric, before.accounts, after.accounts)
-	d.join(s, memberBad)
+	s.probed = true
 }
 
 // figures counts what the windows hold that contain a time.
@@ -99,13 +99,13 @@ func (d *Detector) makeRoom(records []record, at int64) []record {
 // right attacks nobody, and neither does an office behind one address. What failed for other accounts
 // stays, so that an account of one's own does not pay for guesses at others.
 func (d *Detector) succeed(s *sight) {
-	e, at, account := s.entry, micros(s.at), account(s.event.User)
+	e, at, account := s.entry, micros(s.at), d.account(s.event.User)
 	if e.nrecords > 0 && account != 0 {
 		records := d.load(e, at)
 		records = slices.DeleteFunc(records, func(r record) bool { return r.id == account && r.at <= at })
 		d.store(e, records, 0)
 		d.dropName(e, account)
-		if len(records) == 0 && e.points == 0 {
+		if e.points == 0 && d.tries(e, records, at) < badTries {
 			d.leave(e)
 		}
 	}
@@ -113,11 +113,11 @@ func (d *Detector) succeed(s *sight) {
 }
 
 // account is how an account is told from others; 0: none was named.
-func account(user []byte) uint32 {
+func (d *Detector) account(user []byte) uint32 {
 	if len(user) == 0 {
 		return 0
 	}
-	return sum(user, saltAccount)
+	return d.secret.sum(user, saltAccount)
 }
 
 // namesKept is how many accounts of a source are kept by name, for people.

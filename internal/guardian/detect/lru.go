@@ -70,7 +70,7 @@ func (d *Detector) rankOf(e *entry) rank {
 	case e.marks != 0, e.failed > 0 && 2*int(e.failed) >= l[burstMetric].warning,
 		e.points|e.missed != 0 && 2*d.score(e) >= l[scanMetric].warning:
 		return rankNear
-	case e.nrecords > 0, e.points > 0, 2*int(e.asked) >= l[rateMetric].warning:
+	case e.nrecords > 0, e.points > 0, e.probes > 0, 2*int(e.asked) >= l[rateMetric].warning:
 		return rankFailed
 	case e.ring != 0, e.paths != 0:
 		return rankBusy
@@ -82,7 +82,7 @@ func (d *Detector) rankOf(e *entry) rank {
 // matters is for how long after its last event an entry can still change a decision.
 func (d *Detector) matters(e *entry) time.Duration {
 	switch {
-	case e.records != 0, e.marks != 0:
+	case e.records != 0, e.marks != 0, e.probes != 0:
 		return d.longest
 	case e.points|e.missed|e.hits != 0:
 		return max(minute, 8*d.rules.ScannerHalfLife)

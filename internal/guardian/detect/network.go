@@ -2,10 +2,46 @@ package detect
 
 import "slices"
 
-// A network is attacked from when many of its sources fail or probe, however few attempts each makes.
-// Its records are its sources: those that failed or probed, and those that logged in. The latter are
-// taken off: where as many get in as fail there are people, and a network of people is not shut out
-// for their typing errors. Requests, not-founds and access denied count for nothing here.
+// A network is attacked from when many of its sources attack, however few attempts each makes. Its
+// records are its sources: those that are bad, and those that logged in. The latter are taken off:
+// where as many get in as fail there are people.
+//
+// A source is bad from its third failure or probe within slow_window on (probes: without a pause as
+// long as that): web logs do not tell who got it right at last, and a network of people is not shut out
+// for a typing error each. It is bad at once by a probe path or the signature of a tool, and by a
+// failure or probe after a warning of its own. Requests, not-founds and access denied count for nothing.
+
+// badTries is from which failure or probe on a source is bad for its network.
+const badTries = 3
+
+// bad says whether a source that failed or probed now counts for its network.
+func (d *Detector) bad(s *sight) bool {
+	e, at := s.entry, micros(s.at)
+	if s.sure {
+		return true
+	}
+	records := s.records
+	if records == nil && e.nrecords > 0 {
+		records = d.load(e, at)
+	}
+	if d.tries(e, records, at) >= badTries {
+		return true
+	}
+	if e.marks == 0 {
+		return false
+	}
+	for m := burstMetric; m <= scanMetric; m++ {
+		if level, since := d.mark(e, m, s.at); level != 0 && !over(s.at, since, d.rules.SlowWindow) {
+			return true
+		}
+	}
+	return false
+}
+
+// tries counts the failures within slow_window, and the probes.
+func (d *Detector) tries(e *entry, records []record, at int64) int {
+	return total(since(records, at-d.rules.SlowWindow.Microseconds())) + int(e.probes)
+}
 
 // member is what a source did, in the upper bit of its record.
 const (
@@ -82,7 +118,7 @@ func count(records []record, what func(record) bool) int {
 	return n
 }
 
-// members returns how many more sources fail or probe than log in.
+// members returns how many more sources are bad than log in.
 func (d *Detector) members(e *entry, now int64) int {
 	at := micros(now)
 	after, left, n := at-d.rules.SlowWindow.Microseconds(), int(e.nrecords), 0
@@ -104,7 +140,7 @@ func (d *Detector) members(e *entry, now int64) int {
 	return max(n, 0)
 }
 
-// leave takes back that a source failed, when all its failures were taken back.
+// leave takes back that a source was bad, when its failures were taken back.
 func (d *Detector) leave(e *entry) {
 	key, k, member := networkOf(e.key, e.kind)
 	i := d.table.find(key, k)

@@ -54,10 +54,11 @@ func (d *Detector) decayed(x uint32, steps int64) uint32 {
 }
 
 // decay lets an entry's score go from one time to a later one. A source that was silent for as long as
-// anything matters may be told the same paths again.
+// anything matters may be told the same paths again,
+// and its probes are over.
 func (d *Detector) decay(e *entry, from, to int64) {
-	if e.paths != 0 && time.Duration(to-from) >= d.rules.SlowWindow {
-		e.paths, e.npaths = d.blocks.give(e.paths), 0
+	if e.paths|uint32(e.probes) != 0 && time.Duration(to-from) >= d.rules.SlowWindow {
+		e.paths, e.npaths, e.probes = d.blocks.give(e.paths), 0, 0
 	}
 	if e.points|e.missed|e.hits == 0 {
 		return
@@ -92,7 +93,7 @@ func (d *Detector) scoreRequest(s *sight) bool {
 	rose := false
 	if len(ev.Agent) > 0 && d.agents.tool(d.signatures, ev.Agent) && d.meet(e, toolID) {
 		d.add(&e.points, w.Tool, s.late)
-		s.probed, rose = true, true
+		s.probed, s.sure, rose = true, true, true
 	}
 	switch {
 	case answered(ev.Status):
@@ -101,12 +102,12 @@ func (d *Detector) scoreRequest(s *sight) bool {
 	case !missed(ev.Status) && ev.Status != 0 || len(ev.Path) == 0:
 		return rose
 	case d.signatures.ProbePath(ev.Path):
-		s.probed = true
-		if d.meet(e, sum(ev.Path, saltPath)) {
+		s.probed, s.sure = true, true
+		if d.meet(e, d.secret.sum(ev.Path, saltPath)) {
 			d.add(&e.points, w.ProbePath, s.late)
 			rose = true
 		}
-	case ev.Status != 0 && d.meet(e, sum(ev.Path, saltPath)):
+	case ev.Status != 0 && d.meet(e, d.secret.sum(ev.Path, saltPath)):
 		d.add(&e.missed, 1, s.late)
 		rose = true
 	}
@@ -117,12 +118,13 @@ func (d *Detector) scoreRequest(s *sight) bool {
 func (d *Detector) scoreOther(s *sight) bool {
 	if s.event.Kind == logs.Probe {
 		s.probed = true
+		s.entry.probes = uint8(min(int(s.entry.probes)+min(s.count, badTries), badTries))
 		d.add(&s.entry.points, min(s.count, pointMax)*d.rules.Weights.Probe, s.late)
 		return true
 	}
 	n := s.count
 	if p := s.event.Path; len(p) > 0 {
-		if !d.meet(s.entry, sum(p, saltDenied)) {
+		if !d.meet(s.entry, d.secret.sum(p, saltDenied)) {
 			return false
 		}
 		n = 1

@@ -11,13 +11,13 @@ import (
 	"github.com/shivx/shivx"
 )
 
-// A snapshot is the magic, the version, the clocks, the number of entries, the entries, and the CRC-32C
+// A snapshot is the magic, the version, the secret, the clocks, the number of entries, the entries, and the CRC-32C
 // of all that. Numbers are varints. The entries of each list stand from the end of the list to its
 // front, so that adding them one by one makes the list anew.
 
 const (
 	snapshotMagic   = "SXGD"
-	snapshotVersion = 1
+	snapshotVersion = 2
 	// snapshotEntries and snapshotBytes bound it.
 	snapshotEntries = 50_000
 	snapshotBytes   = 64 << 20
@@ -31,9 +31,12 @@ var errSnapshot = errors.New("the snapshot is damaged")
 // on as this one does.
 func (d *Detector) Save(w io.Writer) error {
 	out := append([]byte(snapshotMagic), snapshotVersion)
+	for _, word := range d.secret {
+		out = binary.LittleEndian.AppendUint64(out, word)
+	}
 	out = binary.AppendVarint(out, d.seen)
 	out = binary.AppendVarint(out, d.clock.now)
-	out = append(out, d.clock.far)
+	out = binary.AppendVarint(out, int64(d.clock.far))
 	chosen := d.toSave()
 	out = binary.AppendUvarint(out, uint64(len(chosen)))
 	for _, i := range chosen {
@@ -69,7 +72,7 @@ func (d *Detector) toSave() []uint32 {
 
 func (d *Detector) appendEntry(out []byte, e *entry) []byte {
 	put := func(n uint64) { out = binary.AppendUvarint(out, n) }
-	out = append(out, byte(e.kind), byte(e.list), e.flags, e.streak)
+	out = append(out, byte(e.kind), byte(e.list), e.flags, e.streak, e.probes)
 	put(e.key)
 	put(uint64(e.last))
 	put(uint64(e.first))
@@ -151,7 +154,10 @@ func (d *Detector) Load(r io.Reader) error {
 	next.working, next.space, next.ids = [2]uint32{}, nil, nil
 	next.reset(d.seed)
 	in := source{b: body}
-	next.seen, next.clock = in.varint(), streamClock{now: in.varint(), far: in.byte()}
+	for i := range next.secret {
+		next.secret[i] = in.uint64()
+	}
+	next.seen, next.clock = in.varint(), streamClock{now: in.varint(), far: int16(in.varint())}
 	n := in.number(snapshotEntries)
 	for range n {
 		if next.loadEntry(&in); in.bad {

@@ -41,6 +41,13 @@ func (s *source) number(most uint64) uint64 {
 	return v
 }
 
+func (s *source) uint64() uint64 {
+	if b := s.bytes(8); b != nil {
+		return binary.LittleEndian.Uint64(b)
+	}
+	return 0
+}
+
 func (s *source) word() uint32 { return uint32(s.number(1<<32 - 1)) }
 
 func (s *source) bytes(n int) []byte {
@@ -57,7 +64,7 @@ const maxNanos = 1<<63 - 1
 
 // loadEntry reads one entry and puts it at the front of its list.
 func (d *Detector) loadEntry(in *source) {
-	k, r, flags, streak := kind(in.byte()), rank(in.byte()), in.byte(), in.byte()
+	k, r, flags, streak, probes := kind(in.byte()), rank(in.byte()), in.byte(), in.byte(), in.byte()
 	key, last, first := in.number(1<<64-1), in.number(maxNanos), in.number(maxNanos)
 	saved := entry{key: key, kind: k}
 	if in.bad || k < source4 || k > network6 || r >= ranks || !saved.proper() || d.table.find(key, k) != 0 {
@@ -71,7 +78,7 @@ func (d *Detector) loadEntry(in *source) {
 	}
 	d.working[0] = i
 	e := d.table.at(i)
-	e.first, e.streak = int64(first), streak%lateMany
+	e.first, e.streak, e.probes = int64(first), min(streak, lateMany), min(probes, badTries)
 	if r == rankPinned {
 		r, flags = rankNear, flags|flagHeld
 	}

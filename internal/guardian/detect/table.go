@@ -40,6 +40,7 @@ type entry struct {
 	list             rank
 	streak           uint8 // of events far behind last
 	flags            uint8
+	probes           uint8  // up to badTries, see network.go
 	failed           uint16 // failures in the records
 }
 
@@ -56,8 +57,9 @@ const (
 	entrySize = int(unsafe.Sizeof(entry{}))
 )
 
-// table finds entries by their keys. The index is made once, at most three quarters full, so that
-// nothing is ever hashed anew; entries come in chunks as they are needed.
+// table finds entries by their keys. The index is at most three quarters full; it doubles as entries come,
+// as a host that nobody attacks shall not pay for one under attack. A slot has its hash, so that nothing is
+// ever hashed anew; entries come in chunks as they are needed.
 type table struct {
 	index  []uint64 // hash in the upper half, number of the entry in the lower; 0: free
 	mask   uint32
@@ -69,8 +71,11 @@ type table struct {
 	limit  int
 }
 
+// firstIndex is how many slots the index of an empty table has.
+const firstIndex = 1 << 12
+
 func newTable(limit int, seed uint64) table {
-	size := 1 << bits.Len(uint(limit*4/3))
+	size := min(1<<bits.Len(uint(limit*4/3)), firstIndex)
 	return table{
 		index: make([]uint64, size), mask: uint32(size - 1), limit: limit,
 		seed: [2]uint64{mix(seed, hashA), mix(seed, hashB) | 1},
@@ -113,14 +118,33 @@ func (t *table) add(key uint64, k kind) uint32 {
 		}
 	}
 	*t.at(i) = entry{key: key, kind: k}
-	h := t.hash(key, k)
-	p := h & t.mask
+	if t.used >= len(t.index)/4*3 {
+		t.widen()
+	}
+	t.place(uint64(t.hash(key, k))<<32 | uint64(i))
+	t.used++
+	return i
+}
+
+// place puts a slot where find looks for it.
+func (t *table) place(slot uint64) {
+	p := uint32(slot>>32) & t.mask
 	for t.index[p] != 0 {
 		p = (p + 1) & t.mask
 	}
-	t.index[p] = uint64(h)<<32 | uint64(i)
-	t.used++
-	return i
+	t.index[p] = slot
+}
+
+// widen doubles the index, which takes some 10 ns for each slot.
+func (t *table) widen() {
+	old := t.index
+	t.index = make([]uint64, 2*len(old))
+	t.mask = uint32(len(t.index) - 1)
+	for _, slot := range old {
+		if slot != 0 {
+			t.place(slot)
+		}
+	}
 }
 
 // remove gives an entry back. What follows in the index moves up, so that no search ends too early.

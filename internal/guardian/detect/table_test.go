@@ -232,3 +232,23 @@ func TestNewcomersHaveRoom(t *testing.T) {
 		whole(t, d)
 	}
 }
+
+func TestTheIndexGrowsWithItsEntries(t *testing.T) {
+	table := newTable(20_000, 7)
+	require.Len(t, table.index, firstIndex)
+	for key := range uint64(20_000) {
+		table.add(key*256, source4)
+		require.LessOrEqual(t, table.used, len(table.index)/4*3)
+	}
+	for key := range uint64(20_000) {
+		i := table.find(key*256, source4)
+		require.NotZero(t, i)
+		require.Equal(t, key*256, table.at(i).key)
+		require.Zero(t, table.find(key*256+1, source4))
+		if key%2 == 0 {
+			table.remove(i)
+			require.Zero(t, table.find(key*256, source4))
+		}
+	}
+	require.Len(t, table.index, 1<<15)
+}
