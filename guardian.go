@@ -152,7 +152,11 @@ type IsolationRequest struct {
 
 // Check says what is wrong with the request.
 func (r IsolationRequest) Check() error {
-	if _, err := ParseSource(r.Source); err != nil {
+	p, err := ParseSource(r.Source)
+	if err == nil {
+		err = CheckWidth(p)
+	}
+	if err != nil {
 		return err
 	}
 	switch {
@@ -276,6 +280,19 @@ func ParseSource(s string) (netip.Prefix, error) {
 		return netip.Prefix{}, Hint(fmt.Errorf("%q is no address", s), "write an address such as 203.0.113.7 or 2001:db8::1, or a network such as 203.0.113.0/24")
 	}
 	return SourceOf(a), nil
+}
+
+// CheckWidth refuses networks that are too wide to be isolated: that is what a lockdown is for, which lets
+// replies to the host's own connections in.
+func CheckWidth(p netip.Prefix) error {
+	least := 16
+	if p.Addr().Is4() {
+		least = 8
+	}
+	if p.Bits() >= least {
+		return nil
+	}
+	return Hint(fmt.Errorf("%s is too wide to be isolated", p), "name networks of at least /8 for IPv4 and /16 for IPv6; to refuse everybody use shivx guardian lockdown")
 }
 
 // SourceOf returns the source to which an address belongs: an IPv4 address is one by itself, an IPv6

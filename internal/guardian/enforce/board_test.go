@@ -169,7 +169,7 @@ func TestBoardGivesTheStateAndThenTheChanges(t *testing.T) {
 		require.Equal(t, 1, slow.applied, "changes that wait are given together")
 		require.Empty(t, r.heard())
 
-		on := true
+		on := Lockdown{On: true}
 		r.Apply(Delta{Lockdown: &on})
 		require.NoError(t, r.Settled(t.Context()))
 		synctest.Wait()

@@ -20,8 +20,12 @@ import (
 )
 
 const (
-	// pace is the least time between two writes, and so between two reloads.
-	pace = time.Second
+	// pace is the least time between two writes, and so between two reloads. Each reload costs the
+	// server workers that live on beside the new ones while their connections last: so the time doubles
+	// up to longestPace while changes keep coming, until none has come for calm.
+	pace        = time.Second
+	longestPace = 30 * time.Second
+	calm        = time.Minute
 	// lastReload is how long a reload may take when the agent is ending.
 	lastReload = 5 * time.Second
 )
@@ -38,8 +42,12 @@ const (
 //     grants, such as "Require all granted". Elsewhere Apache refuses the lines: it does not start
 //     instead of granting everybody access.
 //
-// A change is written at once, and the server reloaded; further ones follow at most once a second,
-// together. A file or reload that failed is tried again by the next Replace.
+// A file cannot end anything by itself: when the agent dies, what is denied stays so, and a lockdown too,
+// until the next agent starts.
+//
+// A change is written at once, and the server reloaded; further ones follow together after 1 s, 2 s, 4 s
+// and so on to 30 s. Terms that ended may wait for the 30 s, a lockdown never waits for more than 1 s. A
+// file or reload that failed is tried again by the next Replace.
 type DenyFile struct {
 	file config.DenyFile
 	run  func(context.Context, config.Command) error
@@ -48,7 +56,10 @@ type DenyFile struct {
 	allow    []netip.Prefix
 	lockdown bool
 	given    bool // a state, by Replace
-	wrote    time.Time
+	// wrote is when the last write or reload began, pressed the last that was not for ended terms alone;
+	// wait is the time after it.
+	wrote, pressed time.Time
+	wait           time.Duration
 	// stale says that the server may not have read the file as it is: also after a start, as nobody
 	// knows whether the last run came to reload it.
 	stale bool
@@ -57,6 +68,7 @@ type DenyFile struct {
 var (
 	_ Checker  = (*DenyFile)(nil)
 	_ Verifier = (*DenyFile)(nil)
+	_ Paced    = (*DenyFile)(nil)
 )
 
 // NewDenyFile returns the enforcer of one file; it changes nothing yet. run runs the reload command.
@@ -73,12 +85,36 @@ func (d *DenyFile) Entries() int { return d.denied.Size() }
 // Replace writes the file anew if it is not as it should be.
 func (d *DenyFile) Replace(ctx context.Context, s State) error {
 	now := time.Now()
-	d.denied, d.lockdown, d.given = bart.Lite{}, s.Lockdown, true
+	d.denied, d.lockdown, d.given = bart.Lite{}, s.Lockdown.InForce(now), true
 	d.allow = append(loopback(), s.Allow...)
 	for i := range s.Isolations {
 		d.put(&s.Isolations[i], now)
 	}
-	return d.write(ctx)
+	return d.write(ctx, Soon)
+}
+
+// Due is when the file may be written again.
+func (d *DenyFile) Due(h Haste) time.Time {
+	switch {
+	case h == Eventually:
+		return d.wrote.Add(longestPace)
+	case h == AtOnce || time.Since(d.pressed) >= calm:
+		return d.wrote.Add(pace)
+	}
+	return d.wrote.Add(d.wait)
+}
+
+// begin notes a write or reload.
+func (d *DenyFile) begin(h Haste) {
+	now := time.Now()
+	d.wrote = now
+	if h == Eventually {
+		return // they have the longest pace already
+	}
+	if d.wait = min(2*d.wait, longestPace); now.Sub(d.pressed) >= calm {
+		d.wait = pace
+	}
+	d.pressed = now
 }
 
 // Apply writes the file with the change.
@@ -91,9 +127,9 @@ func (d *DenyFile) Apply(ctx context.Context, delta Delta) error {
 		d.put(&delta.Put[i], now)
 	}
 	if delta.Lockdown != nil {
-		d.lockdown = *delta.Lockdown
+		d.lockdown = delta.Lockdown.InForce(now)
 	}
-	return d.write(ctx)
+	return d.write(ctx, delta.haste())
 }
 
 func (d *DenyFile) put(i *shivx.Isolation, now time.Time) {
@@ -107,12 +143,8 @@ func (d *DenyFile) put(i *shivx.Isolation, now time.Time) {
 	}
 }
 
-// write brings file and server up to date, when it is time again.
-func (d *DenyFile) write(ctx context.Context) error {
-	select {
-	case <-time.After(time.Until(d.wrote.Add(pace))):
-	case <-ctx.Done():
-	}
+// write brings file and server up to date.
+func (d *DenyFile) write(ctx context.Context, h Haste) error {
 	if ctx.Err() != nil { // the agent ends: what was decided is still written
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastReload)
@@ -123,8 +155,12 @@ func (d *DenyFile) write(ctx context.Context) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return d.failed("read", err)
 	}
-	if err != nil || !bytes.Equal(have, want) {
-		d.stale, d.wrote = true, time.Now()
+	changed := err != nil || !bytes.Equal(have, want)
+	if changed || d.stale && d.file.Reload != nil {
+		d.begin(h)
+	}
+	if changed {
+		d.stale = true
 		if err := d.swap(want); err != nil {
 			return d.failed("write", err)
 		}
@@ -132,7 +168,6 @@ func (d *DenyFile) write(ctx context.Context) error {
 	if !d.stale || d.file.Reload == nil {
 		return nil
 	}
-	d.wrote = time.Now()
 	if err := d.run(ctx, *d.file.Reload); err != nil {
 		return shivx.Hint(fmt.Errorf("the deny file %s is written, but its server was not reloaded: %w", d.file.Name, err),
 			"run the command by hand; the guardian goes on trying")

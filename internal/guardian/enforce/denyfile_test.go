@@ -59,7 +59,7 @@ func TestDenyFileFormats(t *testing.T) {
 					require.NoError(t, err)
 					require.Equal(t, held, got, source)
 				}
-				on := true
+				on := Lockdown{On: true}
 				require.NoError(t, d.Apply(t.Context(), Delta{Lockdown: &on, Drop: prefixes("198.51.100.7")}))
 				for source, held := range map[string]bool{
 					"9.9.9.9": true, "198.51.100.7": true, "203.0.113.10": false, "10.255.0.5": false, "127.0.0.1": false, "2001::": true,
@@ -68,7 +68,7 @@ func TestDenyFileFormats(t *testing.T) {
 					require.NoError(t, err)
 					require.Equal(t, held, got, source)
 				}
-				on = false
+				on = Lockdown{}
 				require.NoError(t, d.Apply(t.Context(), Delta{Lockdown: &on}))
 				require.NoError(t, d.Verify(t.Context()))
 				got, err = os.ReadFile(path)
@@ -86,7 +86,7 @@ func TestDenyFileFormats(t *testing.T) {
 	}
 }
 
-func TestDenyFileReloadsAtMostOncePerSecondAndAtTheEnd(t *testing.T) {
+func TestDenyFileReloadsMoreRarelyAndAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "deny")
 		var reloads []time.Time
@@ -108,7 +108,7 @@ func TestDenyFileReloadsAtMostOncePerSecondAndAtTheEnd(t *testing.T) {
 		}
 		require.NoError(t, r.Settled(t.Context()))
 		synctest.Wait()
-		require.LessOrEqual(t, len(reloads), 7)
+		require.LessOrEqual(t, len(reloads), 4)
 		for i := 1; i < len(reloads); i++ {
 			require.GreaterOrEqual(t, reloads[i].Sub(reloads[i-1]), time.Second)
 		}
@@ -119,7 +119,7 @@ func TestDenyFileReloadsAtMostOncePerSecondAndAtTheEnd(t *testing.T) {
 		failure = errors.New("syntax error in line 7")
 		n := len(reloads)
 		r.give(Delta{Drop: prefixes("192.0.2.0")})
-		time.Sleep(10 * time.Second)
+		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		require.ErrorContains(t, errors.New(r.Status()[0].Error), "syntax error in line 7")
 		require.Greater(t, len(reloads), n+1)
@@ -222,11 +222,11 @@ func TestDenyFileOfNginx(t *testing.T) {
 	becomes("2001:db8:0:1::5", http.StatusForbidden)
 	require.Equal(t, http.StatusOK, status("203.0.113.7"))
 	require.Equal(t, http.StatusOK, status("198.51.100.1"))
-	on := true
+	on := Lockdown{On: true}
 	require.NoError(t, d.Apply(t.Context(), Delta{Lockdown: &on}))
 	becomes("198.51.100.1", http.StatusForbidden)
 	require.Equal(t, http.StatusOK, status("203.0.113.7"))
-	on = false
+	on = Lockdown{}
 	require.NoError(t, d.Apply(t.Context(), Delta{Lockdown: &on, Drop: prefixes("203.0.113.0/24")}))
 	becomes("203.0.113.8", http.StatusOK)
 }

@@ -9,6 +9,7 @@ package enforce
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/shivx/shivx"
 )
@@ -19,8 +20,34 @@ type State struct {
 	Isolations []shivx.Isolation
 	// Allow lists who is never refused, loopback included.
 	Allow []netip.Prefix
-	// Lockdown refuses everybody but Allow.
-	Lockdown bool
+	// Lockdown refuses everybody but Allow. Enforcers that can end it by themselves do so at its Until.
+	Lockdown Lockdown
+}
+
+// Lockdown says whether there is one, and its end. One that nobody confirms must end also when the agent
+// has died meanwhile: that is why those who can end it by themselves are told the end at its beginning.
+type Lockdown struct {
+	On bool
+	// Until is when it ends; zero: it stays until it is ended.
+	Until time.Time
+}
+
+// InForce says whether there is a lockdown at now.
+func (l Lockdown) InForce(now time.Time) bool {
+	return l.On && (l.Until.IsZero() || now.Before(l.Until))
+}
+
+// Equal says whether both are on or off, to the same end.
+func (l Lockdown) Equal(other Lockdown) bool {
+	return l.On == other.On && l.Until.Equal(other.Until)
+}
+
+// current is l, or none once it has ended.
+func (l Lockdown) current(now time.Time) Lockdown {
+	if !l.InForce(now) {
+		return Lockdown{}
+	}
+	return l
 }
 
 // Delta is a change of a State.
@@ -30,7 +57,7 @@ type Delta struct {
 	// Drop lets go.
 	Drop []netip.Prefix
 	// Lockdown is nil when it does not change.
-	Lockdown *bool
+	Lockdown *Lockdown
 }
 
 // Enforcer keeps sources out by one means. Its methods are not called at the same time.

@@ -22,6 +22,9 @@ const (
 // errCannotSay is for enforcers that are no Checker.
 var errCannotSay = errors.New("the enforcer cannot say what it holds")
 
+// errNotGiven is for what waits until it is due.
+var errNotGiven = errors.New("the enforcer is not given this yet")
+
 // lane feeds one enforcer.
 type lane struct {
 	enforcer Enforcer
@@ -33,9 +36,11 @@ type lane struct {
 	mu sync.Mutex
 	// pending has the last change of each source that waits; nil lets it go.
 	pending  map[netip.Prefix]*shivx.Isolation
-	lockdown *bool
+	lockdown *Lockdown
 	// all says that everything is to be given anew.
 	all bool
+	// urgent is the greatest haste of what is not applied yet.
+	urgent Haste
 	// given and applied count changes; the first one is the state at the start.
 	given, applied uint64
 	// moved is closed, and made anew, when applied grows.
@@ -58,6 +63,7 @@ func (l *lane) give(d Delta) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.given++
+	l.urgent = max(l.urgent, d.haste())
 	if l.all = l.all || len(l.pending)+len(d.Put)+len(d.Drop) > maxPending; l.all {
 		l.pending, l.lockdown = map[netip.Prefix]*shivx.Isolation{}, nil // State has it
 	} else {
@@ -101,6 +107,7 @@ func (l *lane) run(ctx context.Context) {
 	defer verify.Stop()
 	wait := time.Duration(0)
 	for {
+		l.rest(ctx)
 		if l.step(ctx) == nil {
 			wait = 0
 			select {
@@ -155,7 +162,9 @@ func (l *lane) done(ctx context.Context, err error, upTo uint64) {
 	if l.err = err; err != nil {
 		l.all = true
 	} else {
-		l.applied, l.last = upTo, time.Now()
+		if l.applied, l.last = upTo, time.Now(); upTo == l.given {
+			l.urgent = Eventually
+		}
 		close(l.moved)
 		l.moved = make(chan struct{})
 	}
@@ -198,6 +207,9 @@ func (l *lane) holds(ctx context.Context, p netip.Prefix) (bool, error) {
 	if !ok {
 		return false, errCannotSay
 	}
+	if l.gathered(p) {
+		return false, errNotGiven
+	}
 	if !l.lock(ctx) {
 		return false, ctx.Err()
 	}
@@ -205,8 +217,14 @@ func (l *lane) holds(ctx context.Context, p netip.Prefix) (bool, error) {
 	return c.Holds(ctx, p)
 }
 
-// lock takes the turn; it is false when ctx ends first.
+// lock takes the turn; it is false when ctx ends first. What waited until the agent's end is still done
+// when nobody else has the turn.
 func (l *lane) lock(ctx context.Context) bool {
+	select {
+	case l.turn <- struct{}{}:
+		return true
+	default:
+	}
 	select {
 	case l.turn <- struct{}{}:
 		return true

@@ -29,7 +29,8 @@ var ErrNoNetAdmin = errors.New("nftables cannot be had: it takes the capability 
 // within networks do not collide, which an interval set would refuse. The kernel ends each block by
 // itself; those without a term stay until they are dropped, also when this process has ended.
 //
-// A lockdown is further chains, made and removed in one transaction; see lockdownChains.
+// A lockdown is further chains, made and removed in one transaction, which do nothing any more when its
+// end is over; see lockdownChains.
 //
 // What a bridge forwards within one link is not seen, unless br_netfilter is on.
 type Nftables struct {
@@ -41,7 +42,7 @@ type Nftables struct {
 	held     *bart.Table[int64]
 	sets     map[setKey]*nftables.Set
 	allow    []netip.Prefix
-	lockdown bool
+	lockdown Lockdown
 	// rules are the handles of all rules after the last change of them.
 	rules []uint64
 	// verified is the last generation of the ruleset that is known to be right; 0: none.
@@ -106,8 +107,8 @@ func unable(err error) bool {
 		errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EAFNOSUPPORT)
 }
 
-// Close closes the connection to the kernel. The table stays: each block ends with its term, and those
-// without one stay until somebody removes the table.
+// Close closes the connection to the kernel. The table stays: each block ends with its term, a lockdown
+// at its end, and those without one stay until somebody removes the table.
 func (n *Nftables) Close() error { return n.sockets.close() }
 
 // Name is "nftables".
@@ -120,11 +121,11 @@ func (n *Nftables) Entries() int { return n.held.Size() }
 // protection. With Auto and nothing to enforce a table of an earlier run is removed instead.
 func (n *Nftables) Replace(ctx context.Context, s State) error {
 	began := time.Now()
-	n.made, n.lockdown, n.verified, n.rules = false, s.Lockdown, 0, nil
+	n.made, n.lockdown, n.verified, n.rules = false, s.Lockdown.current(began), 0, nil
 	n.held, n.sets = &bart.Table[int64]{}, map[setKey]*nftables.Set{}
 	n.allow = append(loopback(), s.Allow...)
 	puts := n.elements(s.Isolations, began)
-	if n.o.Auto && len(puts) == 0 && !s.Lockdown {
+	if n.o.Auto && len(puts) == 0 && !n.lockdown.On {
 		if err := n.Remove(ctx); !errors.Is(err, ErrNoNetAdmin) {
 			return err
 		}
@@ -143,7 +144,7 @@ func (n *Nftables) Replace(ctx context.Context, s State) error {
 	n.made = true
 	n.hold(puts, nil)
 	n.o.Logger.Info("nftables table replaced", "table", n.o.Table, "sources", len(puts),
-		"lockdown", s.Lockdown, "took", time.Since(began))
+		"lockdown", n.lockdown.On, "took", time.Since(began))
 	return n.remember(ctx)
 }
 
@@ -155,8 +156,10 @@ func (n *Nftables) build(conn *nftables.Conn, puts []element) error {
 	if err := n.buildAllow(conn, block); err != nil {
 		return err
 	}
-	if n.lockdown {
-		n.addLockdown(conn)
+	if n.lockdown.On {
+		if err := n.addLockdown(conn, n.lockdown); err != nil {
+			return err
+		}
 	}
 	return n.put(conn, puts, false)
 }
@@ -165,13 +168,16 @@ func (n *Nftables) build(conn *nftables.Conn, puts []element) error {
 func (n *Nftables) Apply(ctx context.Context, d Delta) error {
 	now := time.Now()
 	puts, drops := n.changes(d, now)
-	lockdown := d.Lockdown != nil && *d.Lockdown != n.lockdown
+	next := n.lockdown
+	if d.Lockdown != nil {
+		next = d.Lockdown.current(now)
+	}
+	lockdown := !next.Equal(n.lockdown)
 	switch {
-	case !n.made && len(puts) == 0 && (!lockdown || !*d.Lockdown):
+	case !n.made && len(puts) == 0 && !next.On:
 		return nil // nothing to make a table for
 	case !n.made:
-		s := State{Isolations: d.Put, Allow: n.allow, Lockdown: lockdown && *d.Lockdown}
-		return n.Replace(ctx, s)
+		return n.Replace(ctx, State{Isolations: d.Put, Allow: n.allow, Lockdown: next})
 	case len(puts) == 0 && len(drops) == 0 && !lockdown:
 		return nil
 	}
@@ -179,14 +185,14 @@ func (n *Nftables) Apply(ctx context.Context, d Delta) error {
 	conn, err := n.sockets.transaction(ctx)
 	if err == nil {
 		if lockdown {
-			n.switchLockdown(conn, *d.Lockdown)
+			err = n.changeLockdown(conn, next)
 		}
-		err = errors.Join(n.drop(conn, drops), n.put(conn, puts, true))
+		err = errors.Join(err, n.drop(conn, drops), n.put(conn, puts, true))
 	}
 	if err := n.sockets.settle(err); err != nil {
 		return n.failed("change", err)
 	}
-	n.lockdown = n.lockdown != lockdown
+	n.lockdown = next
 	n.hold(puts, drops)
 	if lockdown || len(n.sets) != before {
 		return n.remember(ctx)
@@ -227,7 +233,7 @@ func (n *Nftables) Remove(ctx context.Context) error {
 	if err := n.sockets.settle(err); err != nil {
 		return n.failed("remove", err)
 	}
-	n.made, n.lockdown, n.verified, n.rules = false, false, 0, nil
+	n.made, n.lockdown, n.verified, n.rules = false, Lockdown{}, 0, nil
 	n.held, n.sets = &bart.Table[int64]{}, map[setKey]*nftables.Set{}
 	return nil
 }

@@ -72,7 +72,7 @@ func (n *Nftables) damaged(what string) error {
 }
 
 // Holds says whether packets of the whole of p are dropped: the rules are there, and p or a network
-// around it is in a set, or there is a lockdown; what is on the allow list is never held.
+// around it is in a set, or a lockdown has not ended; what is on the allow list is never held.
 func (n *Nftables) Holds(ctx context.Context, p netip.Prefix) (bool, error) {
 	p = p.Masked()
 	if !n.made || allowTable(n.allow).OverlapsPrefix(p) {
@@ -81,8 +81,10 @@ func (n *Nftables) Holds(ctx context.Context, p netip.Prefix) (bool, error) {
 	if err := n.intact(ctx); err != nil {
 		return false, err
 	}
-	if n.lockdown {
-		return true, nil
+	if n.lockdown.On {
+		if there, err := n.refuses(ctx, familyOf(p)); err != nil || there {
+			return there, err
+		}
 	}
 	for key := range n.sets {
 		if key.purpose != blocked || key.v4 != p.Addr().Is4() || key.bits > p.Bits() {
@@ -111,6 +113,9 @@ func (n *Nftables) Verify(ctx context.Context) error {
 		return nil
 	}
 	if err := n.intact(ctx); err != nil {
+		return err
+	}
+	if err := n.lockdownHolds(ctx); err != nil {
 		return err
 	}
 	compare := n.complete

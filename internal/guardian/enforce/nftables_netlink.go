@@ -98,9 +98,13 @@ func (n *Nftables) handles(ctx context.Context) ([]uint64, error) {
 
 // has asks for one element of a set.
 func (n *Nftables) has(ctx context.Context, key setKey, p netip.Prefix) (bool, error) {
-	value := nest(unix.NFTA_DATA_VALUE, p.Addr().AsSlice())
+	return n.hasElement(ctx, key.name(), p.Addr().AsSlice())
+}
+
+func (n *Nftables) hasElement(ctx context.Context, set string, key []byte) (bool, error) {
+	value := nest(unix.NFTA_DATA_VALUE, key)
 	elem := nest(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, nest(unix.NFTA_SET_ELEM_KEY|unix.NLA_F_NESTED, value))
-	_, err := n.ask(ctx, unix.NFT_MSG_GETSETELEM, 0, append(n.inSet(key),
+	_, err := n.ask(ctx, unix.NFT_MSG_GETSETELEM, 0, append(n.inSet(set),
 		nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS|unix.NLA_F_NESTED, elem))...)
 	if errors.Is(err, unix.ENOENT) {
 		return false, nil
@@ -122,7 +126,7 @@ func (n *Nftables) readDump(ctx context.Context, key setKey, each func(netip.Pre
 	if err != nil {
 		return err
 	}
-	if _, err := conn.Send(question(unix.NFT_MSG_GETSETELEM, netlink.Dump, n.inSet(key)...)); err != nil {
+	if _, err := conn.Send(question(unix.NFT_MSG_GETSETELEM, netlink.Dump, n.inSet(key.name())...)); err != nil {
 		return err
 	}
 	raw, err := conn.SyscallConn()
@@ -175,10 +179,10 @@ func dumped(part []byte, bits int, each func(netip.Prefix)) (done bool, err erro
 	return false, nil
 }
 
-func (n *Nftables) inSet(key setKey) [][]byte {
+func (n *Nftables) inSet(set string) [][]byte {
 	return [][]byte{
 		nest(unix.NFTA_SET_ELEM_LIST_TABLE, []byte(n.o.Table+"\x00")),
-		nest(unix.NFTA_SET_ELEM_LIST_SET, []byte(key.name()+"\x00")),
+		nest(unix.NFTA_SET_ELEM_LIST_SET, []byte(set+"\x00")),
 	}
 }
 

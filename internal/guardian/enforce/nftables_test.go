@@ -56,7 +56,7 @@ func TestNftablesLockdown(t *testing.T) {
 	ctx := context.Background()
 	allow := prefixes(bystander4, bystander6)
 	require.NoError(t, n.Replace(ctx, State{Allow: allow}))
-	on, off := true, false
+	on, off := Lockdown{On: true}, Lockdown{}
 	for _, c := range []struct{ name, server, attacker, bystander string }{
 		{"IPv4", server4, attacker4, bystander4}, {"IPv6", server6, attacker6, bystander6},
 	} {
@@ -108,7 +108,7 @@ func TestNftablesLockdownCutsWhatWasBegunBeforeTracking(t *testing.T) {
 	defer own.Close()
 	require.NoError(t, says(own, served))
 
-	require.NoError(t, n.Replace(ctx, State{Lockdown: true}))
+	require.NoError(t, n.Replace(ctx, State{Lockdown: Lockdown{On: true}}))
 	_, err = ourEnd.Write([]byte("we send first\n"))
 	require.NoError(t, err)
 	_ = ourEnd.SetReadDeadline(time.Now().Add(served))

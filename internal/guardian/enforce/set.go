@@ -25,7 +25,7 @@ type view struct {
 	allow    *bart.Lite
 	exact    *exact
 	networks *bart.Table[*shivx.Isolation]
-	lockdown bool
+	lockdown Lockdown
 }
 
 // Verdict is what a Set says about an address.
@@ -97,11 +97,11 @@ func (v *view) put(p netip.Prefix, i *shivx.Isolation) {
 	v.networks = v.networks.InsertPersist(p, i)
 }
 
-// Lockdown says whether everybody but the allow list is refused.
-func (s *Set) Lockdown() bool { return s.view.Load().lockdown }
+// Lockdown returns the lockdown as it was set, also when its end is over.
+func (s *Set) Lockdown() Lockdown { return s.view.Load().lockdown }
 
 // SetLockdown refuses everybody but the allow list, or ends that.
-func (s *Set) SetLockdown(on bool) { s.change(func(v *view) { v.lockdown = on }) }
+func (s *Set) SetLockdown(l Lockdown) { s.change(func(v *view) { v.lockdown = l }) }
 
 // Replace makes st the state in one step, its allow list included.
 func (s *Set) Replace(st State) {
@@ -141,7 +141,7 @@ func (s *Set) Look(a netip.Addr, now time.Time) Verdict {
 	switch {
 	case v.allow.Contains(a):
 		return Verdict{Allowed: true}
-	case v.lockdown:
+	case v.lockdown.InForce(now):
 		return Verdict{Refused: true, Lockdown: true}
 	}
 	if i := v.isolation(a, now); i != nil {

@@ -56,11 +56,14 @@ func TestSetDecides(t *testing.T) {
 	}
 	require.Equal(t, Verdict{}, s.Look(netip.Addr{}, now))
 
-	s.SetLockdown(true)
+	s.SetLockdown(Lockdown{On: true})
 	require.Equal(t, Verdict{Allowed: true}, s.Look(netip.MustParseAddr("192.0.2.5"), now))
 	require.Equal(t, Verdict{Refused: true, Lockdown: true}, s.Look(netip.MustParseAddr("9.9.9.9"), now))
 	require.True(t, s.Look(netip.Addr{}, now).Refused)
-	s.SetLockdown(false)
+	s.SetLockdown(Lockdown{On: true, Until: now.Add(time.Minute)})
+	require.True(t, s.Look(netip.MustParseAddr("9.9.9.9"), now.Add(time.Minute-1)).Lockdown)
+	require.Equal(t, Verdict{}, s.Look(netip.MustParseAddr("9.9.9.9"), now.Add(time.Minute)), "it ends by itself")
+	s.SetLockdown(Lockdown{})
 
 	for _, source := range []string{"192.0.2.8", "2001:db8:b:c::/64", "198.51.0.0/16"} {
 		p := prefixes(source)[0]

@@ -20,14 +20,14 @@ type Stream struct {
 	mu sync.Mutex
 	// max is how many drops are kept.
 	max int
-	now uint64 // number of the last change
+	now uint64 // number of the last change; 1 before the first, as 0 is what a bouncer has seen that never asked
 	// forgotten is the number of the latest drop that was not kept.
 	forgotten uint64
 	changes   map[netip.Prefix]*change
 	// live and gone are those in force and the drops, each in the order of their numbers.
 	live, gone list.List
 	ends       ends
-	lockdown   bool
+	lockdown   Lockdown
 	bouncers   map[string]*bouncer
 }
 
@@ -55,7 +55,7 @@ type bouncer struct {
 
 // NewStream returns an empty log that keeps the latest max drops.
 func NewStream(max int) *Stream {
-	return &Stream{max: max, changes: map[netip.Prefix]*change{}, bouncers: map[string]*bouncer{}}
+	return &Stream{max: max, now: 1, changes: map[netip.Prefix]*change{}, bouncers: map[string]*bouncer{}}
 }
 
 // Note takes a change down. Isolations whose term is over at now are drops.
@@ -122,7 +122,14 @@ func (s *Stream) Since(name string, startup bool, now time.Time) (put []shivx.Is
 	if startup {
 		b.before = 0 // what it was told before counts no more
 	}
-	return put, dropped, s.lockdown
+	return put, dropped, s.lockdown.InForce(now)
+}
+
+// Lockdown returns the one in force at now.
+func (s *Stream) Lockdown(now time.Time) Lockdown {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lockdown.current(now)
 }
 
 // Repeat makes the next answer for the bouncer tell the changes of its last one again: for when it may

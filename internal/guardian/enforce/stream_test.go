@@ -62,8 +62,10 @@ func TestStreamTellsWhatChanged(t *testing.T) {
 	require.Equal(t, []int{0, 1}, []int{put, dropped}, "what has ended is dropped")
 	require.NotContains(t, a.holds, prefixes("192.0.2.2")[0])
 
-	on := true
+	on := Lockdown{On: true, Until: later.Add(time.Minute)}
 	s.Note(Delta{Lockdown: &on}, later)
+	require.Equal(t, on, s.Lockdown(later))
+	require.Equal(t, Lockdown{}, s.Lockdown(on.Until), "it has ended, whether or not somebody has noted that")
 	_, _, lockdown := s.Since("a", false, later)
 	require.True(t, lockdown)
 
@@ -136,4 +138,38 @@ func TestStreamKeepsBouncersInStep(t *testing.T) {
 			require.True(t, maps.EqualFunc(truth, b.holds, time.Time.Equal), "step %d, %s", step, b.name)
 		}
 	}
+}
+
+// TestStreamRepeats: an answer that may be lost is told once more, and only that one.
+func TestStreamRepeats(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	s := NewStream(100)
+	put := func(source string) { s.Note(Delta{Put: []shivx.Isolation{{Source: source}}}, now) }
+	told := func(name string) (sources []string) {
+		list, _, _ := s.Since(name, false, now)
+		for _, i := range list {
+			sources = append(sources, i.Source)
+		}
+		return sources
+	}
+	s.Repeat("nobody")
+	for _, name := range []string{"a", "b"} {
+		_, dropped, _ := s.Since(name, true, now)
+		require.Empty(t, dropped)
+	}
+	put("192.0.2.1")
+	require.Equal(t, []string{"192.0.2.1"}, told("a"))
+	put("192.0.2.2")
+	s.Repeat("a")
+	require.Equal(t, []string{"192.0.2.2", "192.0.2.1"}, told("a"))
+	s.Repeat("a")
+	require.Equal(t, []string{"192.0.2.2"}, told("a"))
+	s.Repeat("a")
+	require.Empty(t, told("a"))
+	put("192.0.2.3")
+	require.Equal(t, []string{"192.0.2.3"}, told("a"))
+	s.Since("a", true, now)
+	s.Repeat("a")
+	require.Len(t, told("a"), 3, "after a start all is repeated")
+	require.Len(t, told("b"), 3)
 }
