@@ -92,6 +92,8 @@ type Watch struct {
 	mu         sync.Mutex
 	base       *baseline
 	deviations map[string]*deviation
+	// mended are the paths that differed before a ticket, and were as they should be since.
+	mended map[mark]bool
 	// seals are the open findings about the baseline's own files.
 	seals    map[string]Finding
 	last     Report
@@ -100,7 +102,8 @@ type Watch struct {
 }
 
 // Open reads the baseline; nothing is watched before Run. A baseline that is not what was recorded is
-// no error: it is found by Run and Verify.
+// no error: it is found by Run and Verify. A path that is new in the configuration, and a link to what no
+// path covers, is an error.
 func Open(o Options) (*Watch, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -126,12 +129,15 @@ func Open(o Options) (*Watch, error) {
 	w := &Watch{
 		Options: o, scope: s, store: &store{dir: dir, disk: folder{dir}}, queue: newQueue(), nice: lowPriority,
 		again: make(chan struct{}, 1), woken: make(chan struct{}, 1),
-		base: &baseline{}, deviations: map[string]*deviation{}, seals: map[string]Finding{},
+		base: &baseline{}, deviations: map[string]*deviation{}, mended: map[mark]bool{}, seals: map[string]Finding{},
 	}
 	if w.state, err = w.store.load(o.Anchor); err != nil {
 		return nil, err
 	}
 	w.base = w.state.base
+	if err := w.refuseLinks(); err != nil {
+		return nil, err
+	}
 	return w, nil
 }
 

@@ -63,6 +63,7 @@ func (w *Watch) known(s seen, swift bool) bool {
 	defer w.mu.Unlock()
 	d := w.deviations[s.path]
 	if len(compare(w.base.find(s.path).facts, s.facts)) == 0 {
+		w.mend(s.path)
 		return d == nil
 	}
 	return d != nil && d.now.facts == s.facts && d.ticket == w.ticketOf(s, d) && (d.told || d.ticket != "" || !swift)

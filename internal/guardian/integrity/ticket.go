@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,7 +17,8 @@ import (
 )
 
 // Ticket announces changes. What changes at its paths while it is open goes into the baseline when it
-// ends; what differed before does not.
+// ends. A path that differed before is not covered, whatever is written there now, until it has been as
+// the baseline says or a person has accepted it.
 type Ticket struct {
 	// ID is made up when empty.
 	ID string `json:"id"`
@@ -33,8 +35,27 @@ type Ticket struct {
 // kept is a ticket as the baseline has it.
 type kept struct {
 	Ticket
-	// Before are the entries that differed already when it was opened.
+	// Before are the entries that differed already when it was opened, by path.
 	Before []entry `json:"before,omitempty"`
+}
+
+// differed says whether the path differed when the ticket was opened.
+func (t *kept) differed(path string) bool {
+	_, found := slices.BinarySearchFunc(t.Before, path, func(e entry, path string) int { return strings.Compare(e.path, path) })
+	return found
+}
+
+// mark is a path of a ticket.
+type mark struct{ ticket, path string }
+
+// mend notes that the path is as the baseline says: what was wrong before a ticket is over. A restart
+// forgets it, and so tells of too much rather than too little. It is called with mu held.
+func (w *Watch) mend(path string) {
+	for i := range w.base.tickets {
+		if t := &w.base.tickets[i]; t.differed(path) {
+			w.mended[mark{t.ID, path}] = true
+		}
+	}
 }
 
 // OpenTicket looks at the ticket's paths and opens it.
@@ -148,6 +169,11 @@ func (w *Watch) closeTicket(ctx context.Context, id, by, why string) (Summary, e
 		}
 	}
 	sum, err := w.save(ctx, next, RecordTicketClosed, func(s *Summary) { s.Ticket = &t.Ticket }, func(d *deviation) bool { return d.ticket != id })
+	if err == nil {
+		w.mu.Lock()
+		maps.DeleteFunc(w.mended, func(m mark, _ bool) bool { return m.ticket == id }) // the next may have its name
+		w.mu.Unlock()
+	}
 	w.wake()
 	return sum, err
 }
@@ -249,7 +275,7 @@ func (w *Watch) ticketOf(s seen, known *deviation) string {
 		when = time.Unix(0, s.ctime)
 	}
 	for _, t := range w.base.tickets {
-		if !t.covers(s.path) || slices.ContainsFunc(t.Before, func(e entry) bool { return e.path == s.path && e.facts == s.facts }) {
+		if !t.covers(s.path) || t.differed(s.path) && !w.mended[mark{t.ID, s.path}] {
 			continue
 		}
 		if !when.After(t.Until) || known != nil && known.ticket == t.ID && known.now.facts == s.facts {

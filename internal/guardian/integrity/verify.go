@@ -14,6 +14,9 @@ type Report struct {
 	Took    float64 `json:"took_seconds"`
 	Entries int     `json:"entries"`
 	Bytes   int64   `json:"bytes"`
+	// Unfollowed are watched paths that are links to what no path covers: the link is watched, and
+	// nothing below it.
+	Unfollowed []string `json:"unfollowed,omitempty"`
 	// New counts the findings that were not known before.
 	New int `json:"new"`
 	// Findings are all that are open, by path; left out in a status.
@@ -46,6 +49,7 @@ func (w *Watch) Verify(ctx context.Context) (Report, error) {
 	})
 	w.finish(ctx, b)
 	r := Report{At: at, Took: time.Since(begin).Seconds(), Entries: b.entries, Bytes: b.reader.bytes, New: b.told, Findings: w.findings()}
+	r.Unfollowed = w.tellLinks()
 	if err != nil {
 		return r, err
 	}
