@@ -47,7 +47,11 @@ func (w *Watch) respond(b beyond, now time.Time) (Finding, bool) {
 		d.note(err)
 		_, _, told = w.restraint.tell(budget.Name, b.source, now)
 	} else {
-		f.Evidence["actions_within_hour"] = w.restraint.act(budget.Name, now)
+		n := w.restraint.act(budget.Name, b.bomb, now)
+		f.Evidence["actions_within_hour"] = n
+		if n > maxActions {
+			f.Evidence["told"], f.Evidence["not_told"], told = w.restraint.tell(budget.Name, b.source, now)
+		}
 	}
 	f.Err = strings.Join(d.notes, "; ")
 	if d.undo {
@@ -70,7 +74,7 @@ func (w *Watch) onlyTell(b beyond, now time.Time) error {
 		return errAlert
 	case budget.Action == "limit" && w.kept.limited(b.cgroup):
 		return errLimited
-	case !w.restraint.mayAct(budget.Name, now):
+	case !b.bomb && !w.restraint.mayAct(budget.Name, now):
 		return errTooOften
 	}
 	return nil

@@ -6,8 +6,9 @@ import (
 )
 
 const (
-	// maxActions is how often a budget is enforced within an hour. What comes back as often is not
-	// ended by force: something starts it again.
+	// maxActions is how often a budget is enforced within an hour, bombs aside. What comes back as often
+	// is not ended by force: something starts it again. A bomb may not wait, whatever was done before,
+	// or a few harmless ones would buy the next its way; further ones are told of more and more rarely.
 	maxActions = 6
 	// maxTellings is how many sources of a budget are told of one by one within an hour.
 	maxTellings = 20
@@ -16,12 +17,16 @@ const (
 	longestQuiet  = time.Hour
 	// firstRetry is the pause after enforcing has failed for the first time; it doubles too.
 	firstRetry = 5 * time.Second
+	// longestRetry keeps those pauses short enough for a bomb.
+	longestRetry = time.Minute
 )
 
 // restraint keeps the watch from acting and talking without end. Its times are those of the readings.
 type restraint struct {
 	acted, told map[string][]time.Time // by budget
-	quiet       map[string]*quiet      // by budget and source
+	// bombs are the actions against bombs, which acted does not count.
+	bombs map[string][]time.Time // by budget
+	quiet map[string]*quiet      // by budget and source
 }
 
 // quiet is a time in which something is not told again.
@@ -33,7 +38,7 @@ type quiet struct {
 }
 
 func newRestraint() *restraint {
-	return &restraint{acted: map[string][]time.Time{}, told: map[string][]time.Time{}, quiet: map[string]*quiet{}}
+	return &restraint{acted: map[string][]time.Time{}, told: map[string][]time.Time{}, bombs: map[string][]time.Time{}, quiet: map[string]*quiet{}}
 }
 
 // mayAct says whether the budget may be enforced once more.
@@ -42,10 +47,19 @@ func (r *restraint) mayAct(budget string, now time.Time) bool {
 	return len(r.acted[budget]) < maxActions
 }
 
-// act counts an action and returns how many there were within the hour.
-func (r *restraint) act(budget string, now time.Time) int {
-	r.acted[budget] = append(within(r.acted[budget], now), now)
-	return len(r.acted[budget])
+// act counts an action and returns how many of its kind, against bombs or not, there were within the hour.
+func (r *restraint) act(budget string, bomb bool, now time.Time) int {
+	counts := r.acted
+	if bomb {
+		counts = r.bombs
+	}
+	counts[budget] = append(within(counts[budget], now), now)
+	return len(counts[budget])
+}
+
+// actions is how many there were within the hour, of both kinds.
+func (r *restraint) actions(budget string, now time.Time) int {
+	return len(within(r.acted[budget], now)) + len(within(r.bombs[budget], now))
 }
 
 // within returns the times of the last hour.
@@ -100,7 +114,7 @@ func (r *restraint) fail(budget, source string, now time.Time) {
 		q = &quiet{pause: firstRetry / 2}
 		r.quiet[key] = q
 	}
-	q.pause = min(2*q.pause, longestQuiet)
+	q.pause = min(2*q.pause, longestRetry)
 	q.until = now.Add(q.pause)
 }
 

@@ -54,7 +54,7 @@ func (w *Watch) publish(now time.Time, took time.Duration) {
 		case b.Cgroup != "":
 			of = "cgroup " + b.Cgroup
 		}
-		s.Budgets[i] = BudgetStatus{Name: b.Name, Of: of, Action: b.Action, Actions: len(within(w.restraint.acted[b.Name], now)), Error: cmp.Or(b.trouble, b.failing)}
+		s.Budgets[i] = BudgetStatus{Name: b.Name, Of: of, Action: b.Action, Actions: w.restraint.actions(b.Name, now), Error: cmp.Or(b.trouble, b.failing)}
 	}
 	for _, t := range w.targets {
 		b := &s.Budgets[t.budget]

@@ -262,3 +262,54 @@ func TestWhatCannotBeWatchedIsSaid(t *testing.T) {
 	w.round(t.Context())
 	assert.Contains(t, w.Status().Error, "list the processes")
 }
+
+// TestDecoysDoNotBuyABomb: what was enforced before, sustained or bombs, keeps no bomb from being ended,
+// and bombs use up nothing of what sustained excess may be enforced.
+func TestDecoysDoNotBuyABomb(t *testing.T) {
+	f := newFixture(t)
+	w := f.watch(t.TempDir(), config.Budget{Name: "crowd", Process: "/opt/shop/*", CPU: 50, Processes: 5, For: 10 * time.Second, Action: "kill"})
+	next := 100
+	crowd := func(n int) {
+		for range n {
+			next++
+			f.process(fake{pid: next, start: uint64(next), comm: "x", exe: "/opt/shop/x"})
+		}
+	}
+	excess := func() []Finding {
+		next++
+		p := fake{pid: next, start: uint64(next), comm: "decoy", exe: "/opt/shop/decoy"}
+		defer f.end(p.pid)
+		return w.seconds(30, func(int) { p.cpu += 90; f.process(p) })
+	}
+	bomb := func(nth int) (told int) {
+		before := len(w.hands.sent)
+		crowd(30)
+		for _, found := range w.second() {
+			told++
+			assert.Equal(t, shivx.ActionKilled, found.Action)
+			assert.Equal(t, nth, found.Evidence["actions_within_hour"])
+		}
+		assert.Len(t, w.hands.sent, before+60, "bomb %d: each is stopped and ended", nth)
+		w.second()
+		return told
+	}
+	assert.Empty(t, w.seconds(3, func(int) {}))
+	for nth := 1; nth <= maxActions; nth++ {
+		require.Equal(t, 1, bomb(nth), "told of")
+	}
+	for range maxActions {
+		found := excess()
+		require.Len(t, found, 1)
+		require.Equal(t, shivx.ActionKilled, found[0].Action)
+	}
+	found := excess()
+	require.Len(t, found, 1)
+	require.Equal(t, shivx.ActionNone, found[0].Action, "sustained excess is only told now")
+	told := 0
+	for nth := maxActions + 1; nth <= 100; nth++ {
+		told += bomb(nth)
+	}
+	assert.Equal(t, 100+maxActions, w.Status().Budgets[0].Actions)
+	assert.Less(t, told, maxTellings+10, "acted on each time, told of more and more rarely")
+	assert.Positive(t, told)
+}
