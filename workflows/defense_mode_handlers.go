@@ -89,6 +89,9 @@ func (d *defenseMode) onMode(ctx workflow.Context, c shivx.ModeChange) {
 	if c.At.IsZero() {
 		c.At = after(workflow.Now(ctx), d.lastWord())
 	}
+	if ahead := workflow.Now(ctx).Add(clocksApart); c.At.After(ahead) {
+		c.At = ahead.UTC() // of two changes the later holds: one from far ahead would hold for ever
+	}
 	switch {
 	case c.To == shivx.DefenseLockdown:
 		d.noteLate(c, workflow.Now(ctx))
@@ -138,7 +141,7 @@ func (d *defenseMode) ask(ctx workflow.Context, r modeRequest) {
 		within = *r.ConfirmWithin
 	}
 	if within > 0 {
-		c.Until, c.Unconfirmed = now.UTC().Add(within.Std()), true
+		c.Until, c.Unconfirmed = c.At.Add(within.Std()).UTC(), true
 	}
 	d.lockDown(c)
 }

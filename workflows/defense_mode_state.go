@@ -244,6 +244,9 @@ func (d *defenseMode) worthShowing(c shivx.ModeChange, restoredAt, now time.Time
 	return false
 }
 
+// clocksApart is how far a host's clock may be ahead.
+const clocksApart = time.Hour
+
 // restoredAt is when a person ended a lockdown last.
 func (s *DefenseState) restoredAt() time.Time {
 	if s.Restored == nil {
