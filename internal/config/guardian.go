@@ -53,7 +53,7 @@ type Log struct {
 	FromStart bool `yaml:"from_start" default:"false"`
 }
 
-// SyslogInput receives lines over the network; each is given to the log of the list whose format is that of its program.
+// SyslogInput receives lines over the network; each is read in the format of its program.
 type SyslogInput struct {
 	// Listen is the address HOST:PORT to listen on, for UDP and TCP; "off": none.
 	Listen string `yaml:"listen" default:"off" rule:"listen"`
@@ -90,7 +90,7 @@ type ThreatRules struct {
 	// ScannerHalfLife of the score.
 	ScannerHalfLife time.Duration  `yaml:"scanner_half_life" default:"10m" rule:"positive"`
 	Weights         ScannerWeights `yaml:"scanner_weights"`
-	// NetworkSources is how many different failing or probing sources of one IPv4 /24 or IPv6 /48 within slow_window make a network's attack; half of it is a warning.
+	// NetworkSources is how many more different sources of one IPv4 /24 or IPv6 /48 keep failing or probing than log in, within slow_window, for a network's attack; half of it is a warning. A source counts from its third failure or probe on, or at once by a probe path, a tool's signature or after a warning of its own.
 	NetworkSources int `yaml:"network_sources" default:"20" rule:"positive"`
 	// ElevatedPercent is what is left of each threshold in the mode ELEVATED.
 	ElevatedPercent int `yaml:"elevated_percent" default:"50" rule:"range=10-100"`
@@ -146,7 +146,8 @@ type DefenseRules struct {
 
 // Integrity watches files for tampering.
 type Integrity struct {
-	// Paths of files and folders to watch; relative to the file's folder.
+	// Paths of files and folders to watch; relative to the file's folder. Links are not followed: of a path that is a link the
+	// link alone is watched, so what it leads to must be named, too, such as /usr/bin beside /bin; else the agent refuses to start.
 	Paths []string `yaml:"paths" rule:"path,unique"`
 	// Exclude lists glob patterns relative to each path; "**" crosses folders.
 	Exclude []string `yaml:"exclude" rule:"relglob"`
@@ -177,8 +178,8 @@ type Budget struct {
 	// For is how long it must be beyond the budget, short dips aside. Memory and processes beyond it that would double within
 	// this time (at most a minute), more than twice the processes, and memory about to use up the machine's are a bomb at once.
 	For time.Duration `yaml:"for" default:"30s" rule:"positive"`
-	// Action: alert tells alone; freeze stops a cgroup's or program's processes until they are let go; limit sets the
-	// cgroup's own limits, or freezes it where it has none; kill ends them. After six times within an hour it only tells.
+	// Action: alert tells alone; freeze stops a cgroup's or program's processes until they are let go; limit sets the cgroup's own
+	// limits, or freezes it where it has none; kill ends them. After six times within an hour it only tells, bombs aside.
 	Action string `yaml:"action" default:"alert" rule:"enum=alert|freeze|limit|kill"`
 }
 

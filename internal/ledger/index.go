@@ -25,6 +25,14 @@ type location struct {
 	off     int64
 }
 
+// Has says whether there is a record with the idempotency key. It reads no disk.
+func (l *Ledger) Has(key string) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	_, ok := l.index[idOf(key)]
+	return ok && key != ""
+}
+
 // Find returns the record with the idempotency key. It is read from disk and checked.
 func (l *Ledger) Find(key string) (Record, bool, error) {
 	l.mu.RLock()

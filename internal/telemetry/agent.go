@@ -43,10 +43,9 @@ var (
 
 // Describe implements prometheus.Collector.
 func (agent) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
+	for _, d := range append(guardianDescs(),
 		scorePoints, confidence, levelNow, levelAuto, changes, override, hookOn, hookFailing, featureOn,
-		modulePoints, moduleHealthy, moduleRestarts, ledgerSequence, historySeries, historyBytes, historyKept, historyRefused,
-	} {
+		modulePoints, moduleHealthy, moduleRestarts, ledgerSequence, historySeries, historyBytes, historyKept, historyRefused) {
 		ch <- d
 	}
 }
@@ -60,6 +59,9 @@ func (a agent) Collect(ch chan<- prometheus.Metric) {
 	for name, l := range s.Ledgers {
 		seq, _ := l.Last()
 		gauge(ch, ledgerSequence, float64(seq), name)
+	}
+	if s.Guardian != nil {
+		collectGuardian(ch, s.Guardian.Brief())
 	}
 	if s.History != nil {
 		series, bytes, kept, refused := s.History.Counts()

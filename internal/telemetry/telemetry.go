@@ -45,6 +45,7 @@ type Sources struct {
 	Resilience Resilience
 	Host       Host
 	History    History
+	Guardian   Guardian
 	// Ledgers by their names.
 	Ledgers map[string]Ledger
 }

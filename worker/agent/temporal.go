@@ -10,6 +10,7 @@ import (
 
 	"go.temporal.io/sdk/interceptor"
 	sdkworker "go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
@@ -81,6 +82,7 @@ func (a *Agent) work(ctx context.Context) error {
 	all.Go(func() { a.startResponse(ctx) })
 	if a.guardian != nil {
 		all.Go(func() { a.threats.Run(ctx) })
+		all.Go(func() { a.modes.Run(ctx) })
 		all.Go(func() { a.followFleet(ctx) })
 	}
 	for _, heads := range a.heads {
@@ -98,6 +100,7 @@ func (a *Agent) startWorkers(lost func(error)) (stop func(), err error) {
 		OnFatalError: lost, Interceptors: []interceptor.WorkerInterceptor{newLockdown(a.mode, a.log)},
 	})
 	workflows.Register(runbooks)
+	runbooks.RegisterDynamicWorkflow(unknownRunbook, workflow.DynamicRegisterOptions{})
 	(&component.Activities{Client: a.client, Config: a.cfg, Components: a.registry}).Register(runbooks)
 	(&guardianacts.Activities{Client: a.client}).Register(runbooks)
 	// Any agent can tell people of a host that is gone.
