@@ -20,11 +20,12 @@ import (
 type role int
 
 const (
-	// roleApp asks for features and readiness, and keeps the modules it is granted.
+	// roleApp asks for features, readiness and who is kept out, keeps the modules it is granted, and reports
+	// events when it is granted that.
 	roleApp role = iota + 1
 	// roleViewer reads everything.
 	roleViewer
-	// roleOperator acts: alerts, overrides, removal of modules, login links.
+	// roleOperator acts: alerts, overrides, isolations, the defense mode, removal of modules, login links.
 	roleOperator
 	// roleAdmin may act in the name of others, too.
 	roleAdmin
@@ -40,6 +41,8 @@ type holder struct {
 	role role
 	// modules are patterns of the modules it may keep; operators may keep all.
 	modules []string
+	// events is true when it may report events to the guardian.
+	events bool
 	// token is the beginning of its token's hash, also for a session.
 	token uint64
 	// session is true when a cookie said so, and not a token.
@@ -133,7 +136,7 @@ func (all *tokens) take(t config.Token) error {
 	if err := longEnough(secret); err != nil {
 		return err
 	}
-	if _, ok := all.add(secret, holder{name: t.Name, role: r, modules: t.Modules}); !ok {
+	if _, ok := all.add(secret, holder{name: t.Name, role: r, modules: t.Modules, events: t.Events}); !ok {
 		return shivx.Hint(fmt.Errorf("another one has the same secret"), "give each its own")
 	}
 	return nil

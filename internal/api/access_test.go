@@ -17,23 +17,30 @@ import (
 
 // sample turns a route's pattern into a path.
 func sample(pattern string) string {
-	return strings.NewReplacer("{$}", "", "{name}", "chat", "{key}", "chat", "{file}", "status.css").Replace(pattern)
+	return strings.NewReplacer("{$}", "", "{name}", "chat", "{key}", "chat", "{file}", "status.css", "{source...}", "203.0.113.7",
+		"{id}", "t1").Replace(pattern)
 }
 
 func TestEveryRouteAnswersItsRoleAndNoSmallerOne(t *testing.T) {
 	s := newStand(t)
+	file := s.watches()
 	bodies := map[string]string{
 		"POST /api/alerts": firing, "POST /api/resilience/override": `{"level":"LEVEL_2","for":"30m","why":"test"}`,
-		"POST /api/modules": `{"name":"chat","lease":"30s"}`,
+		"POST /api/modules":             `{"name":"chat","lease":"30s"}`,
+		"POST /api/guardian/events":     `{"source":"203.0.113.8","kind":"failure"}`,
+		"POST /api/guardian/isolations": `{"source":"203.0.113.9"}`, "PUT /api/guardian/isolations/{source...}": `{"for":"1h"}`,
+		"PUT /api/guardian/mode": `{"mode":"ELEVATED","why":"test"}`, "POST /api/guardian/baseline": `{"why":"test"}`,
+		"POST /api/guardian/baseline/tickets": `{"paths":["` + file + `"],"for":"1m","why":"test"}`,
 	}
 	for _, r := range s.routes() {
-		for token, holds := range map[string]role{appToken: roleApp, viewerToken: roleViewer, operatorToken: roleOperator, s.admin: roleAdmin} {
+		for token, holds := range map[string]role{gateToken: roleApp, viewerToken: roleViewer, operatorToken: roleOperator, s.admin: roleAdmin} {
 			s.host.set("NORMAL", 93)
 			require.NoError(t, s.modules.Register(t.Context(), "chat", false, 0))
+			s.prepare(file)
 			path := sample(r.path)
 			rec := s.do(r.method, path, token, bodies[r.method+" "+r.path])
 			switch {
-			case path == "/login": // login_test.go
+			case path == "/login" || path == checkPath: // login_test.go, guardian_check_test.go
 			case holds < r.role:
 				require.Equal(t, http.StatusForbidden, rec.Code, "%s %s as %s", r.method, path, holds)
 				require.Contains(t, rec.Body.String(), "the role "+r.role.String()+" is needed")

@@ -22,15 +22,20 @@ type problemDocument struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
+	// Message is for bouncers alone (lapi.go).
+	Message string `json:"message,omitempty"`
 }
 
 // problem answers with an RFC 9457 document that its title tells all about.
 func problem(w http.ResponseWriter, status int, title, detail string) {
-	problemOf(w, problemDocument{"about:blank", title, status, detail})
+	problemOf(w, problemDocument{Type: "about:blank", Title: title, Status: status, Detail: detail})
 }
 
 // problemOf answers with an RFC 9457 document whose type programs tell apart.
 func problemOf(w http.ResponseWriter, p problemDocument) {
+	if _, ok := w.(bouncerWriter); ok {
+		p.Message = p.Title
+	}
 	body, err := json.Marshal(p)
 	if err != nil { // cannot be: strings and a number
 		w.WriteHeader(http.StatusInternalServerError)

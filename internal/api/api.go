@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -75,6 +76,8 @@ type Options struct {
 	Report     func(context.Context, shivx.Finding) error
 	Resilience Resilience
 	Modules    Modules
+	// Guardian keeps attackers out.
+	Guardian Guardian
 	// Metrics serves /metrics; nil: Prometheus' default registry.
 	Metrics http.Handler
 	// History answers for the metric history; its keys are the patterns of these routes.
@@ -92,6 +95,13 @@ type Server struct {
 	access  *access
 	logins  *logins
 	origins *http.CrossOriginProtection
+	// trusted are the proxies whose word about their clients is taken.
+	trusted []netip.Prefix
+	// allow lists who is never kept out.
+	allow    []netip.Prefix
+	bouncers bouncers
+	// misledAt is when it was said last that a proxy is set up wrong, in nanoseconds since 1970.
+	misledAt atomic.Int64
 	// bound is nil while the server does not listen.
 	bound atomic.Pointer[listener]
 	now   func() time.Time
@@ -101,7 +111,8 @@ type Server struct {
 // that is taken is an error: it is logged, and Run tries again, for the host must be watched all
 // the same.
 func New(cfg *config.Config, o Options) (*Server, error) {
-	s := &Server{cfg: cfg, parts: o, log: o.Logger, now: time.Now, origins: http.NewCrossOriginProtection()}
+	s := &Server{cfg: cfg, parts: o, log: o.Logger, now: time.Now, origins: http.NewCrossOriginProtection(),
+		trusted: withLoopback(cfg.Guardian.TrustedProxies), allow: withLoopback(cfg.Guardian.Allow)}
 	if s.parts.Metrics == nil {
 		s.parts.Metrics = promhttp.Handler()
 	}

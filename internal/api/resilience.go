@@ -3,7 +3,6 @@ package api
 import (
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/resilience"
@@ -50,19 +49,11 @@ func (s *Server) carryOut(w http.ResponseWriter, r *http.Request, h holder, o sh
 		missing(w, "the host's level")
 		return
 	}
-	if o.By = strings.TrimSpace(o.By); o.By == "" {
-		o.By = h.name
+	if !asked(w, h, &o.By, o.Why) {
+		return
 	}
 	key := r.Header.Get("Idempotency-Key")
-	switch {
-	case o.By != h.name && h.role < roleAdmin:
-		problemOf(w, problemDocument{shivx.ProblemOtherName, "asked for in the name of another", http.StatusForbidden,
-			`only an administrator may do that; leave "by" out`})
-		return
-	case len(o.By) > maxBy || len(o.Why) > maxWhy:
-		problem(w, http.StatusBadRequest, "\"by\" or \"why\" is too long", "one line is enough")
-		return
-	case len(key) > maxKey:
+	if len(key) > maxKey {
 		problem(w, http.StatusBadRequest, "the Idempotency-Key is too long", fmt.Sprintf("it may have %d bytes", maxKey))
 		return
 	}

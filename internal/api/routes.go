@@ -36,6 +36,25 @@ func (s *Server) routes() []route {
 		{"PUT", "/api/modules/{name}/heartbeat", roleApp, s.heartbeat},
 		{"DELETE", "/api/modules/{name}", roleApp, s.removeModule},
 
+		{"GET", "/api/guardian/status", roleViewer, s.guarding(s.guardianStatus)},
+		{"GET", checkPath, roleApp, s.guarding(s.check)},
+		{"POST", "/api/guardian/events", roleApp, s.guarding(s.report)},
+		{"GET", "/api/guardian/isolations", roleViewer, s.guarding(s.listIsolations)},
+		{"POST", "/api/guardian/isolations", roleOperator, s.guarding(s.isolate)},
+		{"GET", "/api/guardian/isolations/{source...}", roleApp, s.guarding(s.isolated)},
+		{"PUT", "/api/guardian/isolations/{source...}", roleOperator, s.guarding(s.extend)},
+		{"DELETE", "/api/guardian/isolations/{source...}", roleOperator, s.guarding(s.restore)},
+		{"PUT", "/api/guardian/mode", roleOperator, s.guarding(s.setMode)},
+		{"POST", "/api/guardian/mode/confirm", roleOperator, s.guarding(s.confirm)},
+		{"GET", "/api/guardian/baseline", roleViewer, s.watching(s.baseline)},
+		{"POST", "/api/guardian/baseline", roleOperator, s.watching(s.rebase)},
+		{"POST", "/api/guardian/baseline/verify", roleOperator, s.watching(s.verifyBaseline)},
+		{"POST", "/api/guardian/baseline/tickets", roleOperator, s.watching(s.openTicket)},
+		{"DELETE", "/api/guardian/baseline/tickets/{id}", roleOperator, s.watching(s.closeTicket)},
+		{"GET", "/v1/decisions", roleApp, s.guarding(s.bouncerDecisions)},
+		{"GET", "/v1/decisions/stream", roleApp, s.guarding(s.bouncerStream)},
+		{"POST", "/v1/usage-metrics", roleApp, s.guarding(s.bouncerMetrics)},
+
 		{"GET", "/metrics", roleViewer, plain(s.parts.Metrics)},
 		{"GET", "/api/metrics/names", roleViewer, s.history("GET /api/metrics/names")},
 		{"GET", "/api/metrics/query", roleViewer, s.history("GET /api/metrics/query")},
@@ -60,7 +79,17 @@ func (s *Server) Handler() http.Handler {
 		mux.HandleFunc(r.method+" "+r.path, s.guarded(r.role, r.handle))
 	}
 	mux.HandleFunc("/", s.guarded(roleApp, func(w http.ResponseWriter, r *http.Request, _ holder) { elsewhere(mux, w, r) }))
-	return mux
+	check := s.guarded(roleApp, s.guarding(s.check))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path; {
+		case path == checkPath || strings.HasPrefix(path, checkPath+"/"):
+			check(w, r) // with any method and any rest of the path, which the mux would clean by a redirect
+		case strings.HasPrefix(path, "/v1/"):
+			mux.ServeHTTP(bouncerWriter{w}, r)
+		default:
+			mux.ServeHTTP(w, r)
+		}
+	})
 }
 
 func (s *Server) unguarded(next handler) http.HandlerFunc {

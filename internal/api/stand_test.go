@@ -2,13 +2,13 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,8 +16,8 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/guardian"
 	"github.com/shivx/shivx/internal/health"
-	"github.com/shivx/shivx/internal/modules"
 	"github.com/shivx/shivx/internal/resilience"
 )
 
@@ -25,6 +25,7 @@ import (
 const (
 	appToken      = "token-of-the-shop"
 	viewerToken   = "token-of-the-screen"
+	gateToken     = "token-of-the-gate"
 	operatorToken = "token-of-anna-operator"
 )
 
@@ -48,6 +49,9 @@ type stand struct {
 	host    *fakeHost
 	modules *fakeModules
 	checks  []Check
+	// guardian is a real one, with a clock of its own.
+	guardian   *guardian.Guardian
+	guardClock atomic.Int64
 }
 
 func newStand(t *testing.T) *stand {
@@ -63,6 +67,8 @@ func newStandFor(t testing.TB) *stand {
 	s := &stand{doc: readOpenAPI(t), clock: time.Unix(1_800_000_000, 0).UTC(), host: newFakeHost(), log: &logged{},
 		modules: &fakeModules{known: map[string]resilience.Module{}}, checks: []Check{{Name: "ledger", OK: true}, {Name: "temporal", Informs: true, Detail: "away"}}}
 	dir := t.TempDir()
+	s.guardClock.Store(s.clock.UnixNano())
+	s.guardian = newGuardian(t, standRules(t), s.guardNow)
 	s.serverAt(t, dir)
 	var err error
 	s.admin, err = Token(dir)
@@ -75,18 +81,19 @@ func (s *stand) serverAt(t testing.TB, dir string) {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Host, cfg.Paths.Var, cfg.API.Listen = "h1", dir, "127.0.0.1:0"
-	cfg.API.PublicURL = s.public
+	cfg.API.PublicURL, cfg.Guardian = s.public, standRules(t)
 	cfg.Components = []config.Component{
 		{Name: "redis"},
 		{Name: "web", Alerts: []map[string]string{{"alertname": "WebDown", "env": "prod"}}},
 	}
 	cfg.API.Tokens = []config.Token{
 		{Name: "shop", Role: "app", Token: appToken, Modules: []string{"chat", "shop*", "a"}},
-		{Name: "screen", Role: "viewer", Token: viewerToken, Modules: []string{"chat"}},
+		{Name: "screen", Role: "viewer", Token: viewerToken, Modules: []string{"chat"}, Events: true},
 		{Name: "anna", Role: "operator", Token: operatorToken},
+		{Name: "gate", Role: "app", Token: gateToken, Events: true, Modules: []string{"chat"}},
 	}
 	srv, err := New(cfg, Options{
-		Monitor: fakeMonitor{}, Report: s.report, Resilience: s.host, Modules: s.modules,
+		Monitor: fakeMonitor{}, Report: s.report, Resilience: s.host, Modules: s.modules, Guardian: s.guardian,
 		Ready: func() []Check { return s.checks }, History: fakeHistory(), Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 	})
 	require.NoError(t, err)
@@ -242,59 +249,4 @@ func (h *fakeHost) Override(_ context.Context, key string, r shivx.OverrideReque
 		c.To, c.Cause, c.Override = r.Level, shivx.CauseOverride, h.status.Override
 	}
 	return c, nil
-}
-
-// fakeModules keeps modules in memory.
-type fakeModules struct {
-	known map[string]resilience.Module
-	err   error
-}
-
-func (m *fakeModules) Register(_ context.Context, name string, critical bool, lease time.Duration) error {
-	if m.err != nil {
-		return m.err
-	}
-	if err := config.CheckName(name); err != nil || lease < 0 || lease > time.Hour {
-		return shivx.Hint(modules.ErrInvalid, "choose another")
-	}
-	m.known[name] = resilience.Module{Name: name, Critical: critical, State: "healthy", Score: 100, Registered: true}
-	return nil
-}
-
-func (m *fakeModules) Heartbeat(_ context.Context, name, failing string) error {
-	one, ok := m.known[name]
-	if !ok {
-		return modules.ErrUnknown
-	}
-	if one.State, one.LastError = "healthy", failing; failing != "" {
-		one.State = "failing"
-	}
-	m.known[name] = one
-	return nil
-}
-
-func (m *fakeModules) Remove(_ context.Context, name string) error {
-	if _, ok := m.known[name]; !ok {
-		return modules.ErrUnknown
-	}
-	delete(m.known, name)
-	return nil
-}
-
-func (m *fakeModules) List() (out []resilience.Module) {
-	for _, one := range m.known {
-		out = append(out, one)
-	}
-	return out
-}
-
-func fakeHistory() map[string]Ask {
-	says := func(body string) Ask {
-		return func(*http.Request) (any, int, error) { return json.RawMessage(body), http.StatusOK, nil }
-	}
-	return map[string]Ask{
-		"GET /api/metrics/names": says(`{"names":["shivx_host_cpu_ratio"]}`),
-		"GET /api/metrics/query": says(`{"from":"2026-01-01T00:00:00Z","to":"2026-01-01T01:00:00Z","step_seconds":60,
-			"series":[{"name":"shivx_host_cpu_ratio","points":[[1800000000,0.1,0,0.2,0.1]]}]}`),
-	}
 }
