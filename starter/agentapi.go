@@ -280,11 +280,16 @@ func (c *agentClient) refusal(resp *http.Response, body []byte) error {
 	if kind != "application/problem+json" || json.Unmarshal(body, &p) != nil || p.Title == "" {
 		return c.stranger(errors.New(resp.Status))
 	}
+	if strings.Contains(p.Detail, p.Title) { // it says the same, and of what
+		p.Title, p.Detail = p.Detail, ""
+	}
 	err := errors.New(p.Title)
 	if p.Type == shivx.ProblemOtherName {
 		err = otherNameError{err}
 	}
 	switch resp.StatusCode {
+	case http.StatusNotFound:
+		return notThereError{hint(err, p.Detail)}
 	case http.StatusUnauthorized:
 		return withCode(exitRefused, c.badToken())
 	case http.StatusForbidden, http.StatusConflict, http.StatusLocked:
@@ -294,9 +299,6 @@ func (c *agentClient) refusal(resp *http.Response, body []byte) error {
 	}
 	return hint(err, p.Detail)
 }
-
-// otherNameError is the refusal of what is asked for in the name of another.
-type otherNameError struct{ error }
 
 // badToken is the error of an agent that answers, but not to this token.
 func (c *agentClient) badToken() error {

@@ -106,7 +106,7 @@ func problemsOf(err error) (config.Errors, bool) {
 
 // refusals are the error types by which a workflow says that it will not do what is asked.
 var refusals = map[string]bool{
-	activities.ErrBusy: true, activities.ErrNoOverride: true, "NotWaiting": true, "NotAllowed": true,
+	activities.ErrBusy: true, activities.ErrNoOverride: true, "NotWaiting": true, "NotAllowed": true, "NotIsolated": true, "NoLockdown": true,
 	"ChildWorkflowExecutionAlreadyStartedError": true,
 }
 
@@ -163,3 +163,11 @@ func explainApplication(app *temporal.ApplicationError) error {
 	}
 	return err
 }
+
+// otherNameError is an agent's refusal of what is asked for in the name of another.
+type otherNameError struct{ error }
+
+// notThereError is an agent's answer that there is no such thing.
+type notThereError struct{ error }
+
+func (e notThereError) Unwrap() error { return e.error }

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,13 +26,14 @@ func (a *app) ledgerCommand() *cobra.Command {
 
   recovery    recovery/operational_ledger.ndjson: findings, steps and recoveries
   resilience  resilience/resilience_audit.ndjson: health, levels, overrides, restarts, shed load
+  guardian    security/guardian_audit.ndjson: threats, isolations, defense modes, watched files
 
 They are in the folder of --var, else in that of the configuration, else in ./var.`
 	return c
 }
 
 // ledgerFiles maps the names of the ledgers to their paths in the var folder.
-var ledgerFiles = map[string]string{"recovery": config.OperationalLedger, "resilience": config.ResilienceAudit}
+var ledgerFiles = map[string]string{"recovery": config.OperationalLedger, "resilience": config.ResilienceAudit, "guardian": config.GuardianAudit}
 
 // ledgerPlace is where a ledger is and whose it is.
 type ledgerPlace struct {
@@ -46,7 +46,7 @@ type ledgerPlace struct {
 
 func (a *app) addVar(c *cobra.Command, p *ledgerPlace) {
 	c.Flags().StringVar(&p.varDir, "var", "", "folder in which the agent keeps its files")
-	c.Flags().StringVar(&p.name, "ledger", p.name, "which of the agent's ledgers: recovery or resilience")
+	c.Flags().StringVar(&p.name, "ledger", p.name, "which of the agent's ledgers: recovery, resilience or guardian")
 	_ = c.RegisterFlagCompletionFunc("ledger", cobra.FixedCompletions(ledgerNames(), cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -70,7 +70,7 @@ func (a *app) locate(p *ledgerPlace, args []string) error {
 		p.host = host
 	}
 	if p.host == "" {
-		// The records of findings name their host; both ledgers are of the same.
+		// The records of findings name their host; all ledgers are of the same.
 		p.host = hostOf(filepath.Join(dir, config.OperationalLedger))
 	}
 	return nil
@@ -132,10 +132,16 @@ type verifyReport struct {
 func (a *app) verifyLedger(ctx context.Context, o verifyFlags) error {
 	heads, w := a.witness(ctx, o)
 	options := ledger.VerifyOptions{Witness: heads, Trusted: o.trusted, Copy: o.copied}
-	bar := newProgress(&a.err)
-	options.Progress = bar.at
+	var done, total atomic.Int64
+	options.Progress = func(read, all int64) { done.Store(read); total.Store(all) }
+	shown := newProgress(&a.err, func() string {
+		if total.Load() == 0 {
+			return ""
+		}
+		return "verifying " + bar(done.Load(), total.Load())
+	})
 	rep, err := ledger.Verify(ctx, o.path, options)
-	bar.end()
+	shown.end()
 	if err != nil {
 		return ledgerError(err)
 	}
@@ -308,59 +314,4 @@ func hostOf(path string) string {
 		}
 	}
 	return host
-}
-
-// progress is a bar on a terminal for what takes longer than a second.
-type progress struct {
-	s           *screen
-	done, total atomic.Int64
-	stop        chan struct{}
-	stopped     chan struct{}
-}
-
-func newProgress(s *screen) *progress {
-	p := &progress{s: s, stop: make(chan struct{}), stopped: make(chan struct{})}
-	go p.draw()
-	return p
-}
-
-// at may be called from many goroutines.
-func (p *progress) at(done, total int64) {
-	p.done.Store(done)
-	p.total.Store(total)
-}
-
-func (p *progress) draw() {
-	defer close(p.stopped)
-	wait := time.NewTimer(time.Second)
-	defer wait.Stop()
-	drawn := false
-	for {
-		select {
-		case <-p.stop:
-			if drawn {
-				_, _ = fmt.Fprint(p.s.w, "\r\x1b[K")
-			}
-			return
-		case <-wait.C:
-			wait.Reset(100 * time.Millisecond)
-		}
-		if total := p.total.Load(); p.s.tty && total > 0 {
-			drawn = true
-			_, _ = fmt.Fprint(p.s.w, "\r"+bar(p.done.Load(), total)+"\x1b[K")
-		}
-	}
-}
-
-// bar draws how much of total is done.
-func bar(done, total int64) string {
-	const length = 30
-	part := float64(min(done, total)) / float64(total)
-	full := int(part * length)
-	return fmt.Sprintf("verifying [%s%s] %3.0f %% of %s", strings.Repeat("█", full), strings.Repeat("·", length-full), part*100, bytesText(total))
-}
-
-func (p *progress) end() {
-	close(p.stop)
-	<-p.stopped
 }

@@ -32,7 +32,8 @@ func (a *app) ledgerShowCommand() *cobra.Command {
 --output json each line is one record, as it is stored.`,
 		Example: `  shivx ledger show --component redis --since 24h
   shivx ledger show --type recovery --output json | jq .outcome
-  shivx ledger show --ledger resilience --type degradation`,
+  shivx ledger show --ledger resilience --type degradation
+  shivx ledger show --ledger guardian --component 203.0.113.7`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	c.RunE = a.does(func(_ *cobra.Command, args []string) error {
@@ -46,8 +47,8 @@ func (a *app) ledgerShowCommand() *cobra.Command {
 	})
 	a.addVar(c, &o.ledgerPlace)
 	fl := c.Flags()
-	fl.StringVar(&o.component, "component", "", "only those of this component or module")
-	fl.StringVar(&o.event, "type", "", "only those of this event type, such as fault or recovery")
+	fl.StringVar(&o.component, "component", "", "only those of this component, module or source")
+	fl.StringVar(&o.event, "type", "", "only those of this event type, such as fault, recovery or threat")
 	fl.StringVar(&o.since, "since", "", "only those from then on: 24h (ago), 2006-01-02 or 2006-01-02T15:04:05Z")
 	fl.StringVar(&o.until, "until", "", "only those up to then")
 	fl.StringVar(&o.run, "run", "", "only those of this run: a part of its workflow or run id")
@@ -110,6 +111,9 @@ func decodeRecord(r ledger.Record) record {
 	}
 	if out.Component == "" {
 		out.fromAudit()
+	}
+	if out.Component == "" {
+		out.fromGuardian()
 	}
 	return out
 }
@@ -231,7 +235,7 @@ func (a *app) tail(ctx context.Context, path string, n int, follow bool) error {
 func recordTable() table {
 	return table{
 		head:    []string{"SEQ", "TIME", "EVENT", "COMPONENT", "WHAT", "OUTCOME", "TOOK", "MESSAGE"},
-		free:    []int{7},
+		free:    []int{3, 4, 7},
 		atLeast: []int{4, 19, 12, 9, 7, 7, 5},
 	}
 }

@@ -60,7 +60,7 @@ const exitCodes = `Exit codes:
   1  error
   2  bad usage or configuration
   3  not healed: failed, aborted, or no agent answers
-  4  the ledger was tampered with
+  4  the ledger was tampered with, or a watched file
   5  refused: busy, in maintenance, or not allowed
   6  Temporal cannot be reached`
 
@@ -97,7 +97,7 @@ from its folder, or is $SHIVX_TOKEN.
 	root.AddGroup(&cobra.Group{ID: "heal", Title: "Healing:"}, &cobra.Group{ID: "check", Title: "Checking and setting up:"})
 	for _, c := range []*cobra.Command{
 		a.healCommand(), a.statusCommand(), a.runsCommand(), a.approveCommand(), a.pauseCommand(),
-		a.resumeCommand(), a.abortCommand(), a.componentCommand(), a.levelCommand(), a.schedulesCommand(), a.metricsCommand(),
+		a.resumeCommand(), a.abortCommand(), a.componentCommand(), a.levelCommand(), a.guardianCommand(), a.schedulesCommand(), a.metricsCommand(),
 	} {
 		c.GroupID = "heal"
 		root.AddCommand(c)

@@ -48,7 +48,7 @@ func (a *app) runsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "runs", Short: "Show the self-heal runs, the latest first",
 		Long: `Show the self-heal runs of all hosts, the latest first. RUN is the end of the run's id; give it to
-"shivx runs show" for the story of that run.`,
+"shivx runs show" for the story of that run. Isolations are no such runs: shivx guardian status --fleet`,
 		Args: noSuchCommand,
 	}
 	c.RunE = a.onFleet(func(ctx context.Context, f *fleet, _ []string) error { return a.runs(ctx, f, o) })

@@ -22,7 +22,8 @@ func (a *app) runsShowCommand() *cobra.Command {
 		Long: `Tell the story of one run: its steps, the strategies tried, what each changed.
 
 The run is named by its component (the latest run), by its run id or the end of it as "shivx runs"
-shows it, or by its workflow id, with the run id behind it unless the latest run is meant.`,
+shows it, or by its workflow id, with the run id behind it unless the latest run is meant. The runs of
+the guardian have the ids isolation/SOURCE and defense-mode.`,
 		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.completeComponent,
 		RunE: a.onFleet(func(ctx context.Context, f *fleet, args []string) error {
 			ref, err := f.pick(ctx, strings.Fields(strings.Join(args, " ")))
@@ -33,7 +34,11 @@ shows it, or by its workflow id, with the run id behind it unless the latest run
 			if err != nil {
 				return explain("look for "+ref.WorkflowID, err)
 			}
-			v, status := f.look(ctx, d.WorkflowExecutionInfo)
+			info := d.WorkflowExecutionInfo
+			if show, ok := a.guardianStories()[info.GetType().GetName()]; ok {
+				return show(ctx, f, info)
+			}
+			v, status := f.look(ctx, info)
 			return a.story(v, status)
 		}),
 	}
@@ -46,7 +51,7 @@ func (f *fleet) pick(ctx context.Context, args []string) (activities.RunRef, err
 		return activities.RunRef{}, usagef("which run?")
 	case len(args) == 2:
 		return activities.RunRef{WorkflowID: args[0], RunID: args[1]}, nil
-	case strings.Contains(args[0], "/"):
+	case strings.Contains(args[0], "/"), args[0] == shivx.DefenseModeID:
 		return activities.RunRef{WorkflowID: args[0]}, nil
 	}
 	infos, err := f.listRuns(ctx, fmt.Sprintf("%s = '%s'", shivx.AttrRunbook, shivx.RunbookSelfHeal), searched)

@@ -102,6 +102,9 @@ func (o scheduleFlags) check(name string) (workflows.SelfHealInput, error) {
 	if !safeName.MatchString(name) {
 		return in, hint(usagef("%q is not the name of a schedule", name), `use letters, digits, ".", "_" and "-"`)
 	}
+	if o.runbook != shivx.TypeSelfHeal && shivx.CriticalRunbook(o.runbook) {
+		return in, hint(usagef("%s is begun by the agents, not by a schedule", o.runbook), "a schedule runs: "+shivx.TypeSelfHeal)
+	}
 	if o.runbook != shivx.TypeSelfHeal {
 		return in, hint(usagef("there is no runbook %s", o.runbook), "it is one of: "+shivx.TypeSelfHeal)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/workflows"
 )
 
@@ -69,6 +70,12 @@ func (a *app) overview(ctx context.Context, f *fleet) error {
 	hosts, err := f.hostViews(ctx)
 	if err != nil {
 		return err
+	}
+	if mode, err := f.defenseMode(ctx); err != nil {
+		return err
+	} else if mode.To != shivx.DefenseNormal {
+		a.printMode("fleet: ", mode.ModeChange)
+		a.out.line(normal, "")
 	}
 	if len(hosts) > 0 {
 		a.out.table(hostTable(hosts))

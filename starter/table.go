@@ -247,7 +247,9 @@ func (s *screen) details(pairs ...[2]string) {
 }
 
 // document prints v as one JSON document.
-func (a *app) document(v any) error {
+func (a *app) document(v any) error { return a.documentTo(&a.out, v) }
+
+func (*app) documentTo(s *screen, v any) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -255,7 +257,7 @@ func (a *app) document(v any) error {
 	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("write JSON: %w", err)
 	}
-	if _, err := io.WriteString(a.out.w, escapeJSON(b.Bytes())); err != nil {
+	if _, err := io.WriteString(s.w, escapeJSON(b.Bytes())); err != nil {
 		return fmt.Errorf("write JSON: %w", err)
 	}
 	return nil
