@@ -65,8 +65,11 @@ crash: build $(BIN)/shivx-worker-crash $(BIN)/shivx-local-crash ## Kill worker a
 histories: $(BIN)/shivx-local $(BIN)/shivx-worker-crash ## Record anew the histories that the tests of workflows/ replay
 	$(GO) test -count=1 -timeout 10m ./test/record -out $(ROOT)/workflows/testdata/histories
 
+# Peers are measured where they are installed, as the Debian packages monit, prometheus-node-exporter,
+# netdata-core, openssl, coreutils, aide, fail2ban and sshguard. What is blocked by nftables needs root and iproute2.
 bench: build ## Measure, beside peers in the same run
 	$(GO) test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 2s ./internal/ledger ./internal/history ./internal/vitals ./internal/resilience ./internal/api
+	$(GO) test -count=1 -timeout 30m -v -run TestAMillionSources -bench . -benchtime 1s ./internal/guardian/detect
 	$(GO) test -count=1 -timeout 30m -v -run Bench ./test/peers/...
 
 modules: build ## List the modules in each program; `govulncheck -mode binary bin/NAME` reads the same

@@ -44,13 +44,18 @@ var idlePublished = []struct{ name, cpu, memory, source string }{
 	{"node_exporter, reserved by kube-prometheus", "10.2", "189", "kube-prometheus manifests/nodeExporter-daemonset.yaml"},
 }
 
-// idleConfig has ten components with the usual checks at their default intervals.
+// idleConfig has ten components with the usual checks at their default intervals, and a guardian that
+// waits for lines of two logs.
 const idleConfig = `
 version: 1
 host: HOST
 paths: {var: "{dir}/var"}
 api: {listen: "127.0.0.1:PORT"}
 resilience: {monitor: {every: EVERY}}
+guardian:
+  logs:
+    - {name: auth, file: "{dir}/auth.log", format: sshd}
+    - {name: access, file: "{dir}/access.log", format: nginx-access}
 components:
 `
 
