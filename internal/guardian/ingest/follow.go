@@ -268,6 +268,10 @@ func (f *follower) look(ctx context.Context) error {
 		t.close()
 		return f.first(ctx)
 	}
+	if f.holds(t.id) { // renamed back since Stat: the next look puts it in its place
+		t.close()
+		return nil
+	}
 	f.push(t)
 	f.insertMissed(t)
 	return nil

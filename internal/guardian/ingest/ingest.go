@@ -9,7 +9,8 @@
 // before, as it may have been forged, is part of the position (settle.go).
 //
 // A line that is longer than 64 KiB, or whose end was never written, is left out and counted: parsers
-// rely on how a line ends, and where it is broken off whoever sent it would choose that end.
+// rely on how a line ends, and where it is broken off whoever sent it would choose that end. Of too long
+// ones of access logs the beginning is read, which tells who it was.
 package ingest
 
 import (

@@ -137,7 +137,7 @@ func formatsOf(m *message) []string {
 	case name == "apache2" || name == "apache" || name == "httpd":
 		return []string{"apache-access"}
 	}
-	if bytes.HasPrefix(m.text, []byte("pam_")) {
+	if bytes.HasPrefix(m.text, []byte("pam_")) || bytes.HasPrefix(m.text, []byte("message repeated ")) {
 		likely = append(likely, "pam")
 	}
 	return likely

@@ -67,7 +67,7 @@ func (o *outlet) full() bool { return len(o.events) >= maxEvents || len(o.kept) 
 
 func (o *outlet) line(p logs.Parser, line []byte) {
 	if len(line) > maxLine {
-		o.cut++
+		o.opening(p, line)
 		return
 	}
 	// A settler counts each byte.
@@ -77,6 +77,16 @@ func (o *outlet) line(p logs.Parser, line []byte) {
 	had := len(o.events)
 	o.events = p.Parse(line, o.events)
 	o.keepFrom(had)
+}
+
+// opening takes what can be told from the beginning of a line that is too long.
+func (o *outlet) opening(p logs.Parser, line []byte) {
+	o.cut++
+	if opener, ok := p.(logs.Opener); ok {
+		had := len(o.events)
+		o.events = opener.ParseOpening(line[:maxLine], o.events)
+		o.keepFrom(had)
+	}
 }
 
 // keepFrom copies what the events from the one numbered from on point to.

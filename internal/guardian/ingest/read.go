@@ -43,7 +43,7 @@ func (f *follower) deliver(ctx context.Context, t *tail, block []byte) bool {
 		switch end := bytes.IndexByte(all[at:], '\n'); {
 		case end < 0:
 			if !t.skip {
-				f.out.cut++
+				f.out.opening(f.out.parser, all[at:])
 			}
 			skipped = len(all) - at
 		case t.skip:

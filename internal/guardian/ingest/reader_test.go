@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -190,3 +191,27 @@ func write(t testing.TB, path string, lines ...string) {
 }
 
 func logFile(t testing.TB) string { return filepath.Join(t.TempDir(), "auth.log") }
+
+// TestLongLinesHideNobody: who makes his lines in an access log too long to be read whole is found by their
+// beginnings, once each, also after a restart in the middle of one.
+func TestLongLinesHideNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	line := func(addr string, length int) string {
+		return addr + ` - bob [20/Jan/2026:19:53:28 +0100] "GET /p HTTP/1.1" 401 9 "-" "` + strings.Repeat(`\x80`, length/4)
+	}
+	write(t, path, line("192.0.2.1", maxLine)+"\"\n", line("192.0.2.2", 2*blockSize)+"\"\n", line("192.0.2.3", 9)+"\"\n")
+	write(t, path, line("192.0.2.4", 2*maxLine))
+	r := newReader(t, config.Log{File: path, Format: "nginx-access", FromStart: true})
+	r.o.NewParser = nil
+	r.start()
+	r.until("all four are read", func() bool { return len(r.events) == 8 })
+	r.stop()
+	r.start()
+	write(t, path, "203.0.113.9 - -\"\n", line("192.0.2.5", 9)+"\"\n")
+	r.until("the next one is read", func() bool { return len(r.events) >= 10 })
+	for i, e := range r.events {
+		require.Equal(t, "192.0.2."+strconv.Itoa(1+i/2), e.Addr.String())
+		require.Equal(t, []logs.Kind{logs.Request, logs.Failure}[i%2], e.Kind)
+	}
+	r.stop()
+}

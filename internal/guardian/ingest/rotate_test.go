@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -261,4 +262,21 @@ func TestRotatedFileIsLetGo(t *testing.T) {
 	r.sees("one", "two")
 	require.Equal(t, uint64(1), in.Status()[0].Cut)
 	require.NoError(t, in.watch.close())
+}
+
+// A packed file whose name has become that of a pipe since it was listed holds up nobody.
+func TestPackedFileBecomesAPipe(t *testing.T) {
+	path := logFile(t) + ".1.gz"
+	require.NoError(t, syscall.Mkfifo(path, 0o600))
+	told := make(chan error, 1)
+	go func() {
+		_, _, err := unpacked(path)
+		told <- err
+	}()
+	select {
+	case err := <-told:
+		require.ErrorContains(t, err, "named pipe")
+	case <-time.After(5 * time.Second):
+		require.Fail(t, "it waits for a writer")
+	}
 }

@@ -138,11 +138,12 @@ func (a age) compare(b age) (order int, ok bool) {
 
 // unpacked returns the size of a gzip file's content, as its end says it, and how the content begins.
 func unpacked(path string) (int64, []byte, error) {
-	f, err := os.Open(path)
+	t, err := openTail(path) // it never waits, whatever stands there by now
 	if err != nil {
 		return 0, nil, err
 	}
-	defer f.Close()
+	defer t.close()
+	f := t.f
 	z, err := gzip.NewReader(f)
 	if err != nil {
 		return 0, nil, err

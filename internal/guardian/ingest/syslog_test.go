@@ -63,6 +63,7 @@ func TestSyslogOverUDP(t *testing.T) {
 		{`<190>Jan 31 03:00:00 web1 nginx: 192.0.2.1 - - [31/Jan/2026:03:00:00 +0000] "GET / HTTP/1.1" 200 5`, `nginx-access|192.0.2.1 - - [31/Jan/2026:03:00:00 +0000] "GET / HTTP/1.1" 200 5`},
 		{`<187>Jan 31 03:00:00 web1 nginx: 2026/01/31 03:00:00 [error] 7#7: x`, `nginx-error|2026/01/31 03:00:00 [error] 7#7: x`},
 		{"<86>Jan 31 03:00:00 web1 su[3]: pam_unix(su:auth): authentication failure", "pam|Jan 31 03:00:00 web1/127.0.0.1 su[3]: pam_unix(su:auth): authentication failure"},
+		{"<86>Jan 31 03:00:00 web1 su[3]: message repeated 2 times: [ pam_unix(su:auth): x]", "pam|Jan 31 03:00:00 web1/127.0.0.1 su[3]: message repeated 2 times: [ pam_unix(su:auth): x]"},
 		{"<22>Jan 31 03:00:00 web1 dovecot: imap-login: x", "dovecot|Jan 31 03:00:00 web1/127.0.0.1 dovecot: imap-login: x"},
 		{"<134>Jan 31 03:00:00 web1 haproxy[5]: x", "haproxy|Jan 31 03:00:00 web1/127.0.0.1 haproxy[5]: x"},
 	} {

@@ -89,7 +89,8 @@ func (p *apacheError) group(h *apacheHeader, group []byte) {
 	}
 }
 
-// client reads "192.0.2.1:51386] message", "[2001:db8::1]:51386] message" and "2001:db8::1] message".
+// client reads "192.0.2.1:51386] message", "[2001:db8::1]:51386] message" and "2001:db8::1] message". Apache
+// 2.4, which names the module, writes the port behind IPv6 without brackets, too: "2001:db8::1:51386] message".
 func (h apacheHeader) client(b []byte) (apacheHeader, []byte, bool) {
 	from := 0
 	if len(b) > 0 && b[0] == '[' {
@@ -101,6 +102,11 @@ func (h apacheHeader) client(b []byte) (apacheHeader, []byte, bool) {
 	}
 	end += from
 	h.host, h.addr = webHost(b[:end], portMaybe)
+	if h.module != nil && (h.addr.Is6() || !h.addr.IsValid()) {
+		if host, addr := webHost(b[:end], portAlways); addr.IsValid() {
+			h.host, h.addr = host, addr
+		}
+	}
 	return h, trimLeft(b[end+1:]), len(h.host) > 0
 }
 

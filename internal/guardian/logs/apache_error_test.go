@@ -38,6 +38,11 @@ func TestApacheErrorLines(t *testing.T) {
 		// Headers.
 		{`[error] [client 2001:db8::7] user bob not found: /`, []string{"failure 2001:db8::7 user=bob"}},
 		{`[x:error] [pid 1] [client [2001:db8::7]:443] AH01618: user bob not found: /`, []string{"failure 2001:db8::7 user=bob"}},
+		{`[x:error] [pid 1] [client 2001:db8::7:51386] AH01618: user bob not found: /`, []string{"failure 2001:db8::7 user=bob"}},
+		{`[x:error] [pid 1] [client 2001:db8:1:2:3:4:5:6:51386] AH01618: user bob not found: /`, []string{"failure 2001:db8:1:2:3:4:5:6 user=bob"}},
+		{`[x:error] [pid 1] [client 2001:db8::1:2:3:4:8080] AH01618: user bob not found: /`, []string{"failure 2001:db8::1:2:3:4 user=bob"}},
+		{`[x:error] [pid 1] [client 2001:db8:1:2:3:4:5:6] AH01618: user bob not found: /`, []string{"failure 2001:db8:1:2:3:4:5:6 user=bob"}},
+		{`[error] [client 2001:db8::1:2:3:4:8080] user bob not found: /`, []string{"failure 2001:db8::1:2:3:4:8080 user=bob"}},
 		{`[error] [client www.example.net] user bob not found: /`, []string{"failure www.example.net! user=bob"}},
 		{`[authz_core:error] [pid 9] (13)Permission denied: [client 192.0.2.7:1] AH01630: client denied by server configuration: /x`, []string{"denied 192.0.2.7"}},
 		{`[authz_core:error] [pid 9] mod_authz_core.c(809): [client 192.0.2.7:1] AH01630: client denied by server configuration: /x`, []string{"denied 192.0.2.7"}},

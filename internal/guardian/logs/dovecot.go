@@ -24,7 +24,8 @@ func (d *dovecot) Parse(line []byte, events []Event) []Event {
 		e.Host, e.Addr, e.User, e.Count = f.host, f.addr, f.user, f.count
 		return append(events, e)
 	}
-	m := dovecotMessage(&r)
+	m := d.message(&r)
+	e.At = r.at
 	count := 1
 	if inner, n := repeated(m); n > 0 {
 		m, count = inner, n
@@ -42,11 +43,17 @@ func (d *dovecot) Parse(line []byte, events []Event) []Event {
 	return append(events, e)
 }
 
-// dovecotMessage returns what begins with the name of the process: "imap-login: …", "auth(default): …".
+// message returns what begins with the name of the process: "imap-login: …", "auth(default): …".
 // It follows the program "dovecot", or where the processes log by themselves, the time and the host.
-func dovecotMessage(r *record) []byte {
+func (d *dovecot) message(r *record) []byte {
 	if string(r.prog) == "dovecot" {
 		m, _ := after(r.msg, "dovecot: ") // versions before 1.2 say it twice
+		if r.at == 0 {                    // and in their own log before the time
+			at, n := d.leading(m)
+			if r.at = at; n > 0 {
+				m = cutLevel(trimLeft(m[n:]))
+			}
+		}
 		return m
 	}
 	b := r.text

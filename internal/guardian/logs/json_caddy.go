@@ -25,6 +25,9 @@ type caddyLine struct {
 	whole                          bool
 	clientIP, remoteIP, remoteAddr []byte
 	method, uri, agent             []byte
+	// addressed is true once all that tells the client has been read, and long when only its headers are
+	// not whole.
+	addressed, long bool
 	// credentials is true when the request had some.
 	credentials bool
 }
@@ -49,6 +52,25 @@ func (c *caddy) Parse(line []byte, events []Event) []Event {
 		return events
 	}
 	return c.events(&l, events)
+}
+
+// ParseOpening implements Opener. Such a request has no status; it has headers that no honest client sends, if
+// it is not its path that is long.
+func (c *caddy) ParseOpening(line []byte, events []Event) []Event {
+	line = c.clock.jsonPart(line)
+	c.text.reset()
+	var l caddyLine
+	c.line(&jsonWalk{b: line}, &l)
+	if !l.addressed || begins(l.logger, "http.log.error") {
+		return events
+	}
+	had := len(events)
+	if events = c.events(&l, events); len(events) > had && l.long {
+		e := events[had]
+		e.Kind, e.Rule = Probe, "caddy/long-headers"
+		events = append(events, e)
+	}
+	return events
 }
 
 // line reads the members of a line. Of several of one name the first counts: what operators add to a
@@ -120,6 +142,9 @@ func (c *caddy) request(w *jsonWalk, l *caddyLine) {
 			l.remoteIP = c.text.decode(w.value())
 		case "remote_addr":
 			l.remoteAddr = c.text.decode(w.value())
+		case "proto":
+			w.value()
+			l.addressed = true
 		case "method":
 			l.method = c.text.decode(w.value())
 		case "uri":
@@ -130,6 +155,7 @@ func (c *caddy) request(w *jsonWalk, l *caddyLine) {
 				continue
 			}
 			c.headers(w, l)
+			l.long = w.bad
 		default:
 			w.value()
 		}

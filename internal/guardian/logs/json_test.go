@@ -3,6 +3,7 @@ package logs
 import (
 	"encoding/json"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -74,9 +75,55 @@ func TestTraefikLines(t *testing.T) {
 		// The common form.
 		{`192.0.2.7 - -` + when + `"GET /a?b HTTP/2.0" 404 19 "-" "curl" 72 "web@docker" "http://10.0.0.3:80" 0ms`, []string{"request 192.0.2.7 404 GET /a agent=curl"}},
 		{`192.0.2.7 - bob` + when + `"GET / HTTP/2.0" 401 17 "-" "-" 72 "-" "-" 0ms`, []string{"request 192.0.2.7 401 GET / user=bob agent=-", "failure 192.0.2.7 401 GET / user=bob agent=-"}},
-		{`192.0.2.7 - {"ClientHost":"203.0.113.9","DownstreamStatus":200}` + when + `"GET / HTTP/2.0" 200 17`, nil},
+		{`192.0.2.7 - {"ClientHost":"203.0.113.9","DownstreamStatus":200}` + when + `"GET / HTTP/2.0" 200 17`,
+			[]string{`request 192.0.2.7 200 GET / user={"ClientHost":"203.0.113.9","DownstreamStatus":200}`}},
+		{`192.0.2.7 - """"""] "x` + when + `"GET / HTTP/2.0" 401 17`, []string{`request 192.0.2.7 401 GET / user=""""""] "x`, `failure 192.0.2.7 401 GET / user=""""""] "x`}},
+		{`203.0.113.9 x, 192.0.2.7 - -` + when + `"GET / HTTP/2.0" 200 17`, []string{"request 192.0.2.7 200 GET /"}},
+		// It is either of the two.
+		{`203.0.113.9 - x, 192.0.2.7 - -` + when + `"GET / HTTP/2.0" 200 17`, nil},
 	})
 	require.Equal(t, "2026-11-23T08:10:19.123456789Z", at(t, p, `{"ClientHost":"192.0.2.7",`+ok+`}`))
+}
+
+// TestOpenings: who makes a line too long to be read whole is found by its beginning.
+func TestOpenings(t *testing.T) {
+	long := strings.Repeat("a", 70_000)
+	sorted := func(host, user, path string) string {
+		return `{"ClientAddr":"10.0.0.1:1","ClientHost":"` + host + `","ClientUsername":"` + user +
+			`","DownstreamStatus":401,"RequestMethod":"GET","RequestPath":"` + path + `","time":"2026-11-23T08:10:20Z"}`
+	}
+	const access = `192.0.2.7 - bob` + when + `"GET /p HTTP/1.1" 401 9 "`
+	for _, c := range []struct {
+		format, line string
+		want         []string
+	}{
+		{"nginx-access", access + long + `" "x"`, []string{"request 192.0.2.7 401 GET /p user=bob", "failure 192.0.2.7 401 GET /p user=bob"}},
+		{"apache-access", access + long + `" "x"`, []string{"request 192.0.2.7 401 GET /p user=bob", "failure 192.0.2.7 401 GET /p user=bob"}},
+		{"nginx-access", `192.0.2.7 - -` + when + `"GET /p?` + long + ` HTTP/1.1" 414 9`, []string{"request 192.0.2.7 GET /p"}},
+		{"traefik", sorted("192.0.2.7", "bob", "/p?"+long), []string{"request 192.0.2.7 401 GET user=bob", "failure 192.0.2.7 401 GET user=bob"}},
+		{"traefik", sorted("192.0.2.7", long, "/p"), []string{"request 192.0.2.7"}},
+		{"traefik", sorted(long, "bob", "/p"), nil}, // not the proxy
+		{"traefik", access + long + `" "x"`, []string{"request 192.0.2.7 401 GET /p user=bob", "failure 192.0.2.7 401 GET /p user=bob"}},
+		{"caddy", caddyText(`,"status":200`, "", `,"X":["`+long+`"]`), []string{"request 192.0.2.7 GET /a", "probe 192.0.2.7 GET /a"}},
+		{"caddy", caddyText(`,"status":200`, `,"uri":"/`+long+`"`, ""), []string{"request 192.0.2.7 GET"}},
+		{"caddy", `{"ts":1,"request":{"remote_ip":"198.51.100.1","x":"` + long, nil}, // not the proxy
+		{"caddy", `x` + long, nil},
+	} {
+		p := parser(t, c.format, Options{})
+		o, ok := p.(Opener)
+		require.True(t, ok, c.format)
+		var got []string
+		for _, e := range o.ParseOpening([]byte(c.line)[:64<<10], nil) {
+			e.Agent = nil
+			got = append(got, told(e))
+		}
+		require.Equal(t, c.want, got, c.format)
+		for n := range min(len(c.line), 600) { // wherever it breaks off
+			for _, e := range o.ParseOpening([]byte(c.line)[:n], nil) {
+				require.Equal(t, "192.0.2.7", e.Addr.String(), c.line[:n])
+			}
+		}
+	}
 }
 
 // FuzzJSON compares the walk over an object with the standard library: what both can read, they read

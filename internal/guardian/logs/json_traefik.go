@@ -20,7 +20,7 @@ type traefik struct {
 // that nobody vouches for may have written anything.
 func newTraefik(o Options) (Parser, error) {
 	return &traefik{clock: newClock(o), trusted: o.Trusted, common: accessParser{
-		clock: newClock(o), aggressive: o.Mode == modeAggressive,
+		clock: newClock(o), aggressive: o.Mode == modeAggressive, raw: true,
 		rules: accessRules{
 			request: "traefik/request", failure: "traefik/unauthorized",
 			malformed: "traefik/bad-request", closed: "traefik/closed",
@@ -36,7 +36,14 @@ type traefikLine struct {
 }
 
 // Parse implements Parser.
-func (t *traefik) Parse(line []byte, events []Event) []Event {
+func (t *traefik) Parse(line []byte, events []Event) []Event { return t.parse(line, true, events) }
+
+// ParseOpening implements Opener. Traefik sorts members by name: those of the client come first.
+func (t *traefik) ParseOpening(line []byte, events []Event) []Event {
+	return t.parse(line, false, events)
+}
+
+func (t *traefik) parse(line []byte, whole bool, events []Event) []Event {
 	object := t.clock.jsonPart(line)
 	if len(object) == 0 {
 		return t.common.Parse(line, events)
@@ -51,11 +58,9 @@ func (t *traefik) Parse(line []byte, events []Event) []Event {
 		}
 		t.member(&l, key, w.value())
 	}
-	if w.bad || len(l.addr) == 0 && len(l.host) == 0 {
-		return events
-	}
 	status := first(l.downstream, l.origin)
-	if status == nil {
+	switch {
+	case len(l.host) == 0 && (!whole || len(l.addr) == 0), whole && (w.bad || status == nil):
 		return events
 	}
 	e := Event{

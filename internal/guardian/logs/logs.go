@@ -91,6 +91,13 @@ type Settler interface {
 	Hold(held string) error
 }
 
+// Opener is a Parser of lines in which what the server says of the client stands before what the client may
+// make long. ParseOpening takes the place of Parse for the beginning of a line that is too long to be read
+// whole: nobody hides by long headers.
+type Opener interface {
+	ParseOpening(line []byte, events []Event) []Event
+}
+
 // Options of New.
 type Options struct {
 	// Now is about when the lines were written, for times without a year or zone: the year is chosen so

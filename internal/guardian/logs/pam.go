@@ -8,9 +8,10 @@ import (
 // pam reads what the PAM modules of any service write.
 type pam struct {
 	clock
+	buf []byte
 }
 
-func newPAM(o Options) (Parser, error) { return &pam{newClock(o)}, nil }
+func newPAM(o Options) (Parser, error) { return &pam{clock: newClock(o)}, nil }
 
 var _ Parser = (*pam)(nil)
 
@@ -22,6 +23,10 @@ func (p *pam) Parse(line []byte, events []Event) []Event {
 	}
 	m, count := repeated(r.msg)
 	count = max(count, 1)
+	if ends(r.prog, "(pam_unix)") { // of old modules: "vsftpd(pam_unix)[123]: authentication failure; …"
+		m = append(append(p.buf[:0], "(pam_unix) "...), m...)
+		p.buf = m
+	}
 	if f, ok := parsePAM(m); ok {
 		return append(events, Event{At: r.at, Kind: Failure, Addr: f.addr, Host: f.host, Count: f.count * count,
 			User: f.user, Rule: "pam/authentication-failure"})

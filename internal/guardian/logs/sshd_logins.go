@@ -150,9 +150,8 @@ func (s *sshd) accepted(m []byte) {
 		if s.conn.multi { // who tries several accounts on one connection has guessed one
 			s.emit(Failure, c, user, 1, "sshd/changed-user")
 		}
-		s.conn.forget()
+		s.conns.end(s.key) // the end of a session has another pid, and the pid may be another client's by then
 	}
-	s.remember(c)
 	s.emit(Success, c, user, s.count, "sshd/accepted")
 }
 

@@ -125,7 +125,7 @@ func (s *sshd) finish(c client) bool {
 	if s.conn == nil {
 		return false
 	}
-	if s.conn.hostLen == 0 {
+	if len(c.host) > 0 { // what is known may be of a client who had the pid before
 		s.conn.setHost(c.host, c.addr)
 	}
 	n := len(s.events)

@@ -24,20 +24,26 @@ func newClock(o Options) clock {
 
 // leading reads the time at the beginning of b and returns it in nanoseconds since 1970, and how many
 // bytes it takes; 0 bytes when there is none. Known are "Jun 21 16:47:48", "Jun  1 2019 16:47:48",
-// ISO 8601 and RFC 3339, "2015/01/21 10:56:10", "Sat Jun 01 02:17:42.453232 2013" and TAI64N.
+// ISO 8601 and RFC 3339, "2015/01/21 10:56:10", "Sat Jun 01 02:17:42.453232 2013", TAI64N, and journalctl's
+// "Sat 2013-06-01 02:17:42 CEST" and "1370045862.453232".
 func (c *clock) leading(b []byte) (at int64, n int) {
 	if len(b) < 14 {
 		return 0, 0
 	}
 	switch x := b[0]; {
 	case x >= '0' && x <= '9':
-		return c.iso(b)
+		if at, n = c.iso(b); n == 0 {
+			at, n = unixTime(b)
+		}
+		return at, n
 	case x == '@':
 		return tai64n(b)
 	case b[3] != ' ':
 		return 0, 0
 	case month(b) != 0:
 		return c.bsd(b)
+	case b[4] >= '0' && b[4] <= '9':
+		return c.shortFull(b)
 	default:
 		return c.ctime(b)
 	}
@@ -112,7 +118,27 @@ func (c *clock) iso(b []byte) (at int64, n int) {
 	return c.local(year, mo, d, sec) + frac, i
 }
 
-// clf reads "20/Jan/2015:19:53:28 +0100".
+// shortFull reads "Sat 2013-06-01 02:17:42 CEST", with or without fraction. Names of zones are ambiguous: but
+// for UTC it is taken to be the host's.
+func (c *clock) shortFull(b []byte) (at int64, n int) {
+	at, n = c.iso(b[4:])
+	if n == 0 {
+		return 0, 0
+	}
+	zone, _ := token(b[4+n+min(1, len(b)-4-n):])
+	if string(zone) == "UTC" {
+		utc := newClock(Options{})
+		at, _ = utc.iso(b[4:])
+	}
+	for _, x := range zone {
+		if x < 'A' || x > 'Z' {
+			return at, 4 + n
+		}
+	}
+	return at, min(len(b), 4+n+1+len(zone))
+}
+
+// clf reads "20/Jan/2015:19:53:28 +0100", with or without fraction.
 func (c *clock) clf(b []byte) (at int64, n int) {
 	if len(b) < 20 || b[2] != '/' || b[6] != '/' || b[11] != ':' {
 		return 0, 0
@@ -121,12 +147,14 @@ func (c *clock) clf(b []byte) (at int64, n int) {
 	if d < 1 || d > 31 || mo == 0 || year < 0 || sec < 0 {
 		return 0, 0
 	}
-	if len(b) > 20 && b[20] == ' ' {
-		if off, k := offset(b, 21); k > 0 {
-			return utc(year, mo, d, sec-off), 21 + k
+	frac, k := fraction(b, 20)
+	n = 20 + k
+	if len(b) > n && b[n] == ' ' {
+		if off, k := offset(b, n+1); k > 0 {
+			return utc(year, mo, d, sec-off) + frac, n + 1 + k
 		}
 	}
-	return c.local(year, mo, d, sec), 20
+	return c.local(year, mo, d, sec) + frac, n
 }
 
 // tai64n reads "@" and 24 hexadecimal digits. The difference between TAI and UTC stays in: the

@@ -63,6 +63,26 @@ func fraction(b []byte, i int) (nano int64, n int) {
 	return nano, n
 }
 
+// unixTime reads "1370045862.453232" with a space behind it.
+func unixTime(b []byte) (at int64, n int) {
+	const whole = 10
+	if len(b) <= whole || b[whole] != '.' {
+		return 0, 0
+	}
+	sec := int64(0)
+	for _, x := range b[:whole] {
+		if x < '0' || x > '9' {
+			return 0, 0
+		}
+		sec = sec*10 + int64(x-'0')
+	}
+	frac, n := fraction(b, whole)
+	if n += whole; n == whole || n >= len(b) || b[n] != ' ' || sec > 9_000_000_000 {
+		return 0, 0
+	}
+	return sec*1e9 + frac, n
+}
+
 // offset reads "Z", "+01:00", "+0100" or "+01" at b[i:] in seconds, and its length.
 func offset(b []byte, i int) (sec, n int) {
 	if i >= len(b) {

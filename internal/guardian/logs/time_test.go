@@ -39,6 +39,11 @@ func TestTimes(t *testing.T) {
 		{text: "2015/01/21 10:56:10 [error]", want: "2015-01-21T10:56:10Z", rest: " [error]"},
 		{text: "Sat Jun 01 02:17:42 2013] [error]", want: "2013-06-01T02:17:42Z", rest: "] [error]"},
 		{text: "Sat Jul 20 21:34:49.453232 2013]", want: "2013-07-20T21:34:49.453232Z", rest: "]"},
+		{text: "Mon 2026-05-04 03:12:44 CEST host", want: "2026-05-04T01:12:44Z", rest: " host", zone: zurich},
+		{text: "Mon 2026-05-04 03:12:44.5 UTC host", want: "2026-05-04T03:12:44.5Z", rest: " host", zone: zurich},
+		{text: "Mon 2026-05-04 03:12:44 host", want: "2026-05-04T01:12:44Z", rest: " host", zone: zurich},
+		{text: "Mon 2026-05-04 03:12:44+02:00", want: "2026-05-04T01:12:44Z"},
+		{text: "1777857164.118232 host", want: "2026-05-04T01:12:44.118232Z", rest: " host", zone: zurich},
 		{text: "@400000004c91b044077a9e94 imap", want: "2010-09-16T05:51:00.125476500Z", rest: " imap"},
 	} {
 		k := newClock(Options{Now: now, Zone: c.zone})

@@ -5,6 +5,9 @@ import (
 	"net/netip"
 )
 
+// maxAccessTime is longer than any time in brackets.
+const maxAccessTime = 64
+
 // accessLine is a line of an access log in the common form, or in one that begins like it.
 type accessLine struct {
 	at     int64
@@ -27,6 +30,8 @@ type accessParser struct {
 	clock      clock
 	rules      accessRules
 	aggressive bool
+	// raw is true where neither what is forwarded nor the name of a user is escaped.
+	raw bool
 }
 
 // Parse implements Parser.
@@ -55,6 +60,11 @@ func (p *accessParser) Parse(line []byte, events []Event) []Event {
 	return append(events, e)
 }
 
+// ParseOpening implements Opener.
+func (p *accessParser) ParseOpening(line []byte, events []Event) []Event {
+	return p.Parse(line, events)
+}
+
 // probe says whether no honest client sends such a request. A well-formed one that was answered 400
 // may be an application's word about a form; when neither agent nor referrer are known, the server
 // itself refused it before it had read any header.
@@ -78,19 +88,19 @@ func blank(text []byte) bool {
 // request: servers escape the quotes in the name of a user, the one thing before it that a client
 // chooses.
 func (p *accessParser) take(b []byte) (l accessLine, ok bool) {
-	open, quote := requestStart(b)
+	open, quote, at := p.requestStart(b)
 	if open <= 0 {
 		return l, false
 	}
 	if bytes.Contains(b[:open], []byte(": ")) {
 		if r, tagged := p.clock.record(b); tagged {
 			b = r.msg
-			if open, quote = requestStart(b); open <= 0 {
+			if open, quote, at = p.requestStart(b); open <= 0 {
 				return l, false
 			}
 		}
 	}
-	if l.at, _ = p.clock.clf(b[open+1 : quote-2]); l.at == 0 {
+	if l.at = at; p.raw && twoClients(b[:open]) {
 		return l, false
 	}
 	l.host, l.user = accessClient(bytes.TrimRight(b[:open], " "))
@@ -128,27 +138,46 @@ func (l *accessLine) answer(b []byte) {
 	}
 }
 
-// requestStart finds the bracket before the time and the quote after it. A user without a name is a
-// pair of quotes in Apache's log, so that the first quote need not be the one.
-func requestStart(b []byte) (open, quote int) {
-	from := 0
-	for range 4 {
+// requestStart finds the bracket before the time and the quote after it, and the time. A user without a name
+// is a pair of quotes in Apache's log, and Traefik escapes none of a user's, so that the first quote need not
+// be the one.
+func (p *accessParser) requestStart(b []byte) (open, quote int, at int64) {
+	for from := 0; ; {
 		i := closingQuote(b[from:])
 		if i < 0 {
-			break
+			return -1, -1, 0
 		}
 		if i += from; i > 3 && b[i-1] == ' ' && b[i-2] == ']' {
-			return bytes.LastIndexByte(b[:i-2], '['), i
+			open = max(0, i-2-maxAccessTime)
+			open += bytes.LastIndexByte(b[open:i-2], '[')
+			if at, _ = p.clock.clf(b[open+1 : i-2]); at == 0 {
+				at, _ = p.clock.leading(b[open+1 : i-2]) // $time_iso8601
+			}
+			if at != 0 {
+				return open, i, at
+			}
 		}
 		from = i + 1
 	}
-	return -1, -1
+}
+
+// twoClients says whether "client - user" may be read in two ways: the comma and the second " - " are in what
+// was forwarded, or in the name of a user.
+func twoClients(b []byte) bool {
+	ident, comma := index(b, " - "), bytes.LastIndexByte(b, ',')
+	return ident >= 0 && comma > ident && index(b[comma:], " - ") >= 0
 }
 
 // accessClient takes the client and the user out of "client ident user", "vhost client - user", and
 // "forwarded, for, client ident user", where what the nearest proxy has written is last. The ident is
-// "-" everywhere today. A user may have spaces.
+// "-" everywhere today. A user may have spaces, and so may what a client forwards: only the last of a list
+// counts.
 func accessClient(b []byte) (host, user []byte) {
+	if ident := index(b, " - "); ident >= 0 {
+		if comma := bytes.LastIndexByte(b[:ident], ','); comma >= 0 {
+			b = trimLeft(b[comma+1:])
+		}
+	}
 	host, rest, _ := field(b)
 	for len(host) > 0 && host[len(host)-1] == ',' {
 		host, rest, _ = field(rest)

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -51,6 +52,9 @@ func TestAccessLinesOfAttackers(t *testing.T) {
 		{`203.0.113.9 192.0.2.7 - -` + when + `"GET / HTTP/1.1" 200 5 "-" "a"`, []string{"request 192.0.2.7 200 GET /" + agent}},
 		{`203.0.113.9, 192.0.2.7 - -` + when + `"GET / HTTP/1.1" 200 5 "-" "a"`, []string{"request 192.0.2.7 200 GET /" + agent}},
 		{`203.0.113.9, x, 192.0.2.7 - -` + when + `"GET / HTTP/1.1" 200 5 "-" "a"`, []string{"request 192.0.2.7 200 GET /" + agent}},
+		{`203.0.113.9 x, 192.0.2.7 - -` + when + `"GET / HTTP/1.1" 200 5 "-" "a"`, []string{"request 192.0.2.7 200 GET /" + agent}},
+		{`203.0.113.9 198.51.100.9 y, 192.0.2.7 - bob` + when + `"GET / HTTP/1.1" 200 5 "-" "a"`, []string{"request 192.0.2.7 200 GET / user=bob" + agent}},
+		{`192.0.2.7 - x, 203.0.113.9 - -` + when + `"GET / HTTP/1.1" 200 5`, []string{"request 192.0.2.7 200 GET / user=x, 203.0.113.9 - -"}},
 		{`192.0.2.7 - nginx: 203.0.113.9 - -` + when + `"GET / HTTP/1.1" 200 5`, []string{"request 192.0.2.7 200 GET / user=nginx: 203.0.113.9 - -"}},
 		{`192.0.2.7 - -` + when + `"GET /\" 200 5 \"-\" \"sqlmap HTTP/1.1" 404 5 "-" "a"`,
 			[]string{`request 192.0.2.7 404 GET /\" 200 5 \"-\" \"sqlmap` + agent}},
@@ -64,6 +68,13 @@ func TestAccessTimes(t *testing.T) {
 	require.Equal(t, "2015-01-20T18:53:28Z", at(t, p, `192.0.2.7 - -`+when+`"GET / HTTP/1.1" 200 5`))
 	require.Equal(t, "2016-02-29T23:59:59Z", at(t, p, `192.0.2.7 - - [29/Feb/2016:23:59:59 +0000] "GET / HTTP/1.1" 200 5`))
 	require.Equal(t, "2016-03-01T05:29:59Z", at(t, p, `192.0.2.7 - - [29/Feb/2016:23:59:59 -0530] "GET / HTTP/1.1" 200 5`))
+}
+
+func TestAccessTimesOfOtherForms(t *testing.T) {
+	p := parser(t, "nginx-access", Options{Zone: time.FixedZone("", 7200)})
+	for _, when := range []string{"2026-05-04T03:12:44+02:00", "04/May/2026:03:12:44.5 +0200", "04/May/2026:03:12:44.5"} {
+		require.Contains(t, at(t, p, `192.0.2.7 - - [`+when+`] "GET / HTTP/1.1" 200 5`), "2026-05-04T01:12:44", when)
+	}
 }
 
 func TestAccessAggressive(t *testing.T) {
