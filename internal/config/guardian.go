@@ -78,7 +78,7 @@ type ThreatRules struct {
 	// FailureWindow is the time over which failures are counted.
 	FailureWindow time.Duration `yaml:"failure_window" default:"10m" rule:"positive"`
 	// SlowFailures within slow_window are a slow brute force; a success of the same account takes its failures back.
-	SlowFailures int `yaml:"slow_failures" default:"30" rule:"positive"`
+	SlowFailures int `yaml:"slow_failures" default:"20" rule:"positive"`
 	// SlowWindow is the time over which slow failures are counted.
 	SlowWindow time.Duration `yaml:"slow_window" default:"24h" rule:"positive"`
 	// SprayedAccounts is how many different accounts of one source's failures within slow_window make a spraying.
@@ -88,7 +88,7 @@ type ThreatRules struct {
 	// ScannerCritical is the score that isolates.
 	ScannerCritical int `yaml:"scanner_critical" default:"60" rule:"positive"`
 	// ScannerHalfLife of the score.
-	ScannerHalfLife time.Duration  `yaml:"scanner_half_life" default:"10m" rule:"positive"`
+	ScannerHalfLife time.Duration  `yaml:"scanner_half_life" default:"30m" rule:"positive"`
 	Weights         ScannerWeights `yaml:"scanner_weights"`
 	// NetworkSources is how many more different sources of one IPv4 /24 or IPv6 /48 keep failing or probing than log in, within slow_window, for a network's attack; half of it is a warning. A source counts from its third failure or probe on, or at once by a probe path, a tool's signature or after a warning of its own.
 	NetworkSources int `yaml:"network_sources" default:"20" rule:"positive"`

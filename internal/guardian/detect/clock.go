@@ -11,9 +11,11 @@ import (
 //
 // Events up to a minute behind the source's clock are counted where they belong. Those further behind
 // are ordinary, too: many servers log a request when it has ended, with the time of its beginning. Up
-// to an hour behind, requests are taken to be now, as that is when they were told; further behind
-// they do not count for the rate. Failures always count at their own times. None of them moves the
-// clock: a source must not get rid of its rate and score by requests that it holds open.
+// to an hour behind, requests are taken to be now, as that is when they were told, unless the whole
+// stream is behind: that is a log that is read later than another, and what it tells of hours was no
+// flood. Such ones, and those further behind, do not count for the rate. Failures always count at their
+// own times. None of them moves the clock: a source must not get rid of its rate and score by requests
+// that it holds open.
 //
 // A source's clock is set back only if it was wrong: after sixteen events in a row that are behind,
 // while it is ahead of the stream's clock by more than a minute. An event ahead of the clock moves it:
@@ -58,9 +60,10 @@ func (d *Detector) pass(e *entry, at int64) time.Duration {
 }
 
 // heldOpen says whether a request is too far behind a source's clock for its minute, and not too far to
-// be one that has ended only now.
-func heldOpen(last, at int64) bool {
-	return second(last)-second(at) >= seconds && last-at <= clockLeap
+// be one that has ended only now. More than sixteen in a row, of all sources, were not held open.
+func (d *Detector) heldOpen(last, at int64) bool {
+	return second(last)-second(at) >= seconds && last-at <= clockLeap &&
+		d.clock.far >= -lateMany && time.Duration(last-d.clock.now) <= minute
 }
 
 // streamClock is about when the stream of events is. It follows events within an hour at once, those

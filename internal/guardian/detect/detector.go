@@ -160,7 +160,7 @@ func (d *Detector) Observe(ev *logs.Event, out []Decision) []Decision {
 	}
 	d.working[0], d.out = i, out
 	s.late = d.pass(s.entry, s.at)
-	if ev.Kind == logs.Request && heldOpen(s.entry.last, s.at) {
+	if ev.Kind == logs.Request && d.heldOpen(s.entry.last, s.at) {
 		s.at, s.late = s.entry.last, 0
 	}
 	d.count(&s)

@@ -46,7 +46,7 @@ func TestSuccessesOfAChosenAccountPayForNoGuesses(t *testing.T) {
 		}
 	}
 	require.Contains(t, types(got), "brute_force_critical@2m1s")
-	require.Contains(t, types(got), "slow_brute_force@7m1s")
+	require.Contains(t, types(got), "slow_brute_force@4m3s")
 }
 
 // Requests are logged when they end, with the time of their beginning: those held open for long take
@@ -107,4 +107,36 @@ func TestAClockAheadOfTheStreamIsSetBack(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, day.Add(39*time.Second), seen.Last)
 	require.Equal(t, 40-5-lateMany+1, seen.Requests)
+}
+
+// A second log that is read later than the first, as after a pause of the agent, is no flood: a client that
+// asks every second is in both.
+func TestALogThatIsReadLaterIsNoFlood(t *testing.T) {
+	for _, chunk := range []int{500, 1000, 3000} {
+		d := detector(t)
+		var got []Decision
+		const span = 50 * 60
+		for from := 0; from < span; from += chunk {
+			// The first log is ahead by all of it.
+			got = d.Observe(request("203.0.113.7", "/health", 200, span*time.Second), got)
+			for s := from; s < min(from+chunk, span); s++ {
+				got = d.Observe(request("203.0.113.7", "/health", 200, time.Duration(s)*time.Second), got)
+			}
+		}
+		require.NotContains(t, types(got), "rate_limit_critical", "read in pieces of %d", chunk)
+	}
+}
+
+// Who is isolated starts afresh when he is let go: of him a snapshot has least to keep.
+func TestManyIsolatedPressNobodyOutOfTheSnapshot(t *testing.T) {
+	d := detector(t)
+	for range 9 {
+		d.Observe(failure("198.51.100.1", "root", 0), nil)
+	}
+	for i := range snapshotEntries + 100 {
+		require.True(t, d.Pin(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)))
+	}
+	next := reloaded(t, d)
+	require.Equal(t, snapshotEntries, next.Stats().Sources)
+	require.Equal(t, "brute_force_critical@1s", types(next.Observe(failure("198.51.100.1", "root", time.Second), nil)))
 }

@@ -50,11 +50,12 @@ func (d *Detector) Save(w io.Writer) error {
 }
 
 // toSave returns the entries to save, each list from its end. Those that can change no decision any
-// more are left out while the table has room: they would only be evicted first.
+// more are left out while the table has room: they would only be evicted first. The pinned come last: of
+// them no more than that they were is ever asked.
 func (d *Detector) toSave() []uint32 {
 	var out []uint32
 	roomy := d.table.used < d.table.limit/2
-	for _, r := range []rank{rankPinned, rankNear, rankFailed, rankBusy, rankAsked} {
+	for _, r := range []rank{rankNear, rankFailed, rankBusy, rankAsked, rankPinned} {
 		from := len(out)
 		for i := d.lists[r].front; i != 0 && len(out) < snapshotEntries; {
 			e := d.table.at(i)
