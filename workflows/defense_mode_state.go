@@ -255,8 +255,8 @@ func (s *DefenseState) restoredAt() time.Time {
 	return s.Restored.At
 }
 
-// firstNumber is the number before the first change of a run. Hosts take a higher one for the newer
-// one, and those of a run that was terminated must not be newer: there are less changes than seconds.
+// firstNumber is the number before the first change of a run. Messages to people have their names by the
+// numbers, and those of a run that was terminated must not come again: there are less changes than seconds.
 func firstNumber(ctx workflow.Context) uint64 {
 	return uint64(max(0, workflow.Now(ctx).Unix()))
 }

@@ -452,3 +452,15 @@ func TestIsolationRemembersSoMuchAndNoMore(t *testing.T) {
 	})
 	r.told()
 }
+
+func TestIsolationEndsWithTheTermThatAPersonGaveThoughItIsToldLate(t *testing.T) {
+	r := newIsolating(t)
+	i := r.begun("h1", 0, 24*time.Hour)
+	r.at(0, func() { r.isolate(i) })
+	r.at(time.Hour, func() { r.isolate(r.extended(i, time.Minute, time.Minute)) })
+	got := r.told()
+	require.Equal(t, workflows.IsolationExpired, got.Outcome)
+	require.Equal(t, r.began.Add(time.Hour), got.Ended.Truncate(time.Second))
+	require.True(t, r.last().Changed.After(i.Changed), "hosts take it for the later word")
+	require.False(t, r.last().InForce(got.Ended))
+}

@@ -57,6 +57,8 @@ func (g *Guardian) loadCheckpoint() {
 // saveCheckpoint waits for the records of what it covers: what is read again after a crash must not be
 // less than what is not recorded yet.
 func (g *Guardian) saveCheckpoint(ctx context.Context) error {
+	g.saving.Lock() // an older one must not take the place of a newer one
+	defer g.saving.Unlock()
 	g.mu.Lock()
 	if !g.moved {
 		g.mu.Unlock()

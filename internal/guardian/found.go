@@ -2,6 +2,7 @@ package guardian
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"time"
@@ -25,7 +26,8 @@ func (g *Guardian) tampered(_ context.Context, f integrity.Finding) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.state.tamper(f.Path, string(f.Kind), f.CurrentHash) {
+	delete(g.unseen, f.Path)
+	if !g.state.tamper(tamperingOf(evidence)) {
 		return
 	}
 	now := g.o.Now()
@@ -33,16 +35,49 @@ func (g *Guardian) tampered(_ context.Context, f integrity.Finding) {
 	locks := g.o.Rules.Integrity.OnTampering == "lockdown" && !held
 	action := shivx.ActionNone
 	if locks {
+		// Recorded first: after a crash between both the finding is a new one still.
 		action = shivx.ActionLockdown
+		g.lockDown(shivx.Guardian, t.Reason, g.automaticConfirm(), now)
 	}
 	g.recordThreat(t, action, nil)
 	g.countSerious(now)
 	if locks {
-		g.lockDown(shivx.Guardian, t.Reason, g.automaticConfirm(), now)
 		return
 	}
 	g.tell(aboutFiles, t.Reason, "compare it with a known good copy; announce changes with shivx guardian baseline ticket")
 }
+
+// tamperingOf reads the evidence as the audit has it.
+func tamperingOf(evidence map[string]any) (t tampering) {
+	data, err := json.Marshal(evidence)
+	if err == nil {
+		_ = json.Unmarshal(data, &t) // what cannot be read differs from nothing that is known
+	}
+	return t
+}
+
+// forgetMended forgets the findings of before the start that the first look at everything has not found again:
+// they were put right while nobody looked, and would be new ones.
+func (g *Guardian) forgetMended(ctx context.Context) {
+	look := time.NewTicker(mendedEvery)
+	defer look.Stop()
+	for g.watch.Status().Last.At.IsZero() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for path := range g.unseen {
+		delete(g.state.Tampered, path)
+	}
+	g.unseen = nil
+}
+
+// mendedEvery is how often forgetMended asks whether everything was looked at.
+const mendedEvery = time.Second
 
 // automaticConfirm is how long a lockdown of the guardian's own holds without a person: for ever where
 // an allow list lets people in, and else no longer than one that a person began.

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"net/netip"
 	"path/filepath"
@@ -80,10 +81,17 @@ type Guardian struct {
 	leaks     map[netip.Prefix]*leak
 	tightened bool
 	told      map[topic]told
+	// saving is held while a checkpoint is saved.
+	saving sync.Mutex
 	// moved is true when events were handled that no checkpoint holds yet.
 	moved     bool
 	decisions []detect.Decision
 	nextEnd   time.Time // no isolation ends before it
+	// unseen are the findings about watched files of before the start that were not told anew yet.
+	unseen map[string]string
+	// fleetRestored is when the fleet's lockdown was ended last, perhaps by a clock that is ahead: one that
+	// begins here later is not ended by it.
+	fleetRestored time.Time
 
 	records recorder
 	wake    chan struct{}
@@ -109,6 +117,7 @@ func New(o Options) (*Guardian, error) {
 	if err := g.restoreState(); err != nil {
 		return nil, fmt.Errorf("read what is in force: %w", err)
 	}
+	g.unseen = maps.Clone(g.state.Tampered)
 	if err := g.build(); err != nil {
 		return nil, err
 	}
@@ -134,9 +143,10 @@ func prefixes(list []string) []netip.Prefix {
 	return out
 }
 
-// covered says whether all of p is in one network of the list.
-func covered(list []netip.Prefix, p netip.Prefix) bool {
-	return slices.ContainsFunc(list, func(q netip.Prefix) bool { return q.Bits() <= p.Bits() && q.Contains(p.Addr()) })
+// spared says whether nobody is kept out for what logs say of p: it is allowed, a proxy or a network with
+// one in it, or many strangers share it.
+func spared(set *enforce.Set, proxies []netip.Prefix, p netip.Prefix) bool {
+	return set.Allows(p) || slices.ContainsFunc(proxies, p.Overlaps) || sharedByMany(p)
 }
 
 // maxIsolations bounds the memory that isolations take.
@@ -205,6 +215,7 @@ func (g *Guardian) Run(ctx context.Context) error {
 	group.Go(func() error { return g.inputs.Run(running) })
 	if g.watch != nil {
 		group.Go(func() error { return g.watch.Run(running) })
+		group.Go(func() error { g.forgetMended(running); return nil })
 	}
 	if g.abuse != nil {
 		group.Go(func() error { return g.abuse.Run(running) })

@@ -62,6 +62,9 @@ func (g *Guardian) observe(e *logs.Event) {
 
 // decide acts on a threat, and records it. The caller holds mu.
 func (g *Guardian) decide(d *detect.Decision) {
+	if _, held := g.Isolation(d.Prefix); held {
+		return // a lockdown hides it from observe; its term stays as it is
+	}
 	if i := g.state.Isolations[d.Prefix]; i.Lifted && i.Threat == d.ID {
 		d.ID += "/again" // let go and back within the same moment of the log
 	}
@@ -73,7 +76,7 @@ func (g *Guardian) decide(d *detect.Decision) {
 	action := shivx.ActionNone
 	switch {
 	case !d.Level.Serious():
-	case g.set.Allows(d.Prefix), covered(g.proxies, d.Prefix), sharedByMany(d.Prefix):
+	case spared(g.set, g.proxies, d.Prefix):
 		action = shivx.ActionSpared
 	case now.Sub(d.At) > g.o.Rules.StaleAfter:
 		action = shivx.ActionStale

@@ -15,6 +15,7 @@ func (g *Guardian) newIsolation(p netip.Prefix, now time.Time) shivx.Isolation {
 	o := g.state.Offences[p]
 	if now.Sub(o.Last) > g.o.Rules.Remember {
 		o.Count = 0
+		delete(g.state.Offences, p) // or else the first of the next ones would not be counted
 	}
 	n := o.Count + 1
 	now = now.UTC()
@@ -207,7 +208,8 @@ func (g *Guardian) Fleet(isolations []shivx.Isolation) {
 			continue
 		}
 		old, held := g.state.Isolations[p]
-		if held && !i.Changed.After(old.Changed) || !held && !i.InForce(now) {
+		// By a clock that is ahead it is kept, though it ends nothing here: what is said here later comes after it.
+		if held && !i.Changed.After(old.Changed) || !held && !i.InForce(now) && !i.Changed.After(now) {
 			continue
 		}
 		switch {

@@ -98,7 +98,7 @@ func checkMode(r shivx.ModeRequest) error {
 
 // lockDown refuses everybody but the allow list. The caller holds mu.
 func (g *Guardian) lockDown(by, why string, confirm time.Duration, now time.Time) {
-	c := shivx.ModeChange{To: shivx.DefenseLockdown, By: by, Reason: why, At: later(now.UTC(), g.state.Lockdown.At)}
+	c := shivx.ModeChange{To: shivx.DefenseLockdown, By: by, Reason: why, At: later(later(now.UTC(), g.state.Lockdown.At), g.fleetRestored)}
 	if confirm > 0 {
 		c.Until, c.Unconfirmed = now.UTC().Add(confirm), true
 	}
@@ -170,7 +170,8 @@ func (g *Guardian) modeChanged(c shivx.ModeChange, action shivx.Action, now time
 	g.tighten(now)
 	g.awaken()
 	g.records.put(shivx.GuardianRecord{
-		EventID:   fmt.Sprintf("mode/%s/%s/%d", g.o.Host, c.To, c.At.UnixNano()),
+		// Both tracks may become NORMAL in one moment: From tells them apart.
+		EventID:   fmt.Sprintf("mode/%s/%s/%s/%d", g.o.Host, c.From, c.To, c.At.UnixNano()),
 		Timestamp: now.UTC(), EventType: shivx.EventMode, Source: "host:" + g.o.Host, Details: c, ActionTaken: action,
 	})
 	g.log.Warn("defense mode", "from", c.From, "to", c.To, "by", c.By, "reason", c.Reason, "until", c.Until)
@@ -227,6 +228,9 @@ func (g *Guardian) FleetMode(f shivx.FleetMode) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.o.Now()
+	if f.RestoredAt.After(g.fleetRestored) {
+		g.fleetRestored = f.RestoredAt
+	}
 	g.followLockdown(f, now)
 	g.followAlert(f, now)
 }
@@ -277,8 +281,9 @@ func (g *Guardian) tick() {
 	now := g.o.Now()
 	g.expire(now)
 	if l := g.state.Lockdown; l.To == shivx.DefenseLockdown && !g.lockedDown(now) {
-		// Of that lockdown alone: one that was confirmed elsewhere in time is later, and holds.
-		g.changeLockdown(shivx.DefenseNormal, shivx.Guardian, "nobody has confirmed the lockdown in time", l.At.Add(time.Microsecond), shivx.ActionLockdownEnded)
+		// Of that lockdown alone: one that was confirmed elsewhere in time, or that another host keeps, is later
+		// by a microsecond at least, and holds.
+		g.changeLockdown(shivx.DefenseNormal, shivx.Guardian, "nobody has confirmed the lockdown in time", l.At.Add(time.Nanosecond), shivx.ActionLockdownEnded)
 		g.tell(aboutLockdown, fmt.Sprintf("the LOCKDOWN of %s has ended: nobody has confirmed it", g.o.Host), "begin it anew with shivx guardian lockdown, and confirm it")
 	}
 	if g.state.Alert.To == shivx.DefenseElevated && !g.elevated(now) {

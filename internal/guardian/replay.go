@@ -37,7 +37,7 @@ type ReplaySummary struct {
 	// Isolated and Warned are how many sources and networks were.
 	Isolated int `json:"isolated"`
 	Warned   int `json:"warned"`
-	// Cut lines were longer than a line may be and are left out.
+	// Cut lines were longer than a line may be: only what their beginning tells counts.
 	Cut int `json:"cut"`
 }
 
@@ -143,17 +143,14 @@ func (p *replay) read(in *bufio.Reader) error {
 	for more := true; more && p.err == nil; {
 		line, err := in.ReadSlice('\n')
 		cut := errors.Is(err, bufio.ErrBufferFull)
-		if cut {
+		if cut { // where a line breaks off, whoever sent it chose its end
+			p.opening(line[:maxReplayLine-1])
 			err = skipLine(in)
 		}
 		if more = err == nil; !more && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("read the log: %w", err)
 		}
-		switch {
-		case cut: // where a line breaks off, whoever sent it chose its end
-			p.summary.Lines++
-			p.summary.Cut++
-		case len(line) > 0:
+		if !cut && len(line) > 0 {
 			p.summary.Lines++
 			p.take(p.parser.Parse(trimBreak(line), p.events[:0]))
 		}
@@ -162,6 +159,15 @@ func (p *replay) read(in *bufio.Reader) error {
 		p.take(s.Settle(p.events[:0]))
 	}
 	return p.err
+}
+
+// opening takes what can be told from the beginning of a line that is too long, as when a log is followed.
+func (p *replay) opening(line []byte) {
+	p.summary.Lines++
+	p.summary.Cut++
+	if o, ok := p.parser.(logs.Opener); ok {
+		p.take(o.ParseOpening(line, p.events[:0]))
+	}
 }
 
 // skipLine passes over the rest of a line that is too long.
@@ -262,7 +268,7 @@ func (p *replay) decide(e *logs.Event, d *detect.Decision) {
 	switch {
 	case !d.Level.Serious():
 		p.warned[d.Prefix] = true
-	case p.set.Allows(d.Prefix):
+	case spared(p.set, prefixes(p.o.Rules.TrustedProxies), d.Prefix):
 		v.Action = string(shivx.ActionSpared)
 	default:
 		v.Action = "isolate"

@@ -50,7 +50,7 @@ func TestReplayOfALogIsByteForByteTheSame(t *testing.T) {
 	for format, summary := range map[string]ReplaySummary{
 		"sshd":         {Lines: 44, Events: 44, Failures: 42, Decisions: 8, Isolated: 2, Warned: 3},
 		"nginx-access": {Lines: 132, Events: 133, Failures: 7, Decisions: 4, Isolated: 1, Warned: 3},
-		"caddy":        {Lines: 11, Events: 11, Failures: 8, Decisions: 3, Isolated: 1, Warned: 2},
+		"caddy":        {Lines: 11, Events: 11, Failures: 8, Decisions: 4, Isolated: 2, Warned: 2},
 	} {
 		t.Run(format, func(t *testing.T) {
 			dir := filepath.Join("testdata", "replay", format)
@@ -172,4 +172,35 @@ func TestReplayBelievesTrustedProxiesAlone(t *testing.T) {
 	require.Len(t, all, 2)
 	require.Equal(t, "203.0.113.9", all[0].Host)
 	require.Equal(t, "198.51.100.2", all[1].Host)
+}
+
+// TestReplaySparesWhomTheGuardianSpares: proxies, and addresses that many strangers share.
+func TestReplaySparesWhomTheGuardianSpares(t *testing.T) {
+	for address, action := range map[string]string{
+		"203.0.113.7": "isolate", "10.20.1.1": "spared_allow_list", "192.0.2.200": "spared_allow_list", "64:ff9b::cb00:7107": "spared_allow_list",
+	} {
+		log := strings.Repeat("2026-03-02T08:00:00Z bastion sshd[7]: Failed password for root from "+address+" port 1 ssh2\n", 10)
+		all, s, _ := replayOf(t, []byte(log), replayOptions("sshd"))
+		require.Equal(t, action, all[len(all)-1].Action, address)
+		require.Equal(t, action == "isolate", s.Isolated == 1, address)
+	}
+	var log strings.Builder // a network with a proxy in it
+	for i := range 60 {
+		fmt.Fprintf(&log, "2026-03-02T08:00:%02dZ bastion sshd[7]: Failed password for root from 198.51.100.%d port 1 ssh2\n", i, 2+i/3)
+	}
+	o := replayOptions("sshd")
+	o.Rules.TrustedProxies = []string{"198.51.100.1"}
+	all, s, _ := replayOf(t, []byte(log.String()), o)
+	require.Equal(t, "198.51.100.0/24", all[len(all)-1].Source)
+	require.Equal(t, "spared_allow_list", all[len(all)-1].Action)
+	require.Zero(t, s.Isolated)
+}
+
+// TestReplayTakesTheBeginningOfWhatIsCutOff, as the agent does: nobody hides by long headers.
+func TestReplayTakesTheBeginningOfWhatIsCutOff(t *testing.T) {
+	line := `203.0.113.7 - - [02/Mar/2026:08:00:00 +0000] "GET /.env HTTP/1.1" 404 9 "-" "` + strings.Repeat("x", maxReplayLine) + "\"\n"
+	all, s, _ := replayOf(t, []byte("# a comment\n"+line+line), replayOptions("nginx-access"))
+	require.Equal(t, ReplaySummary{Lines: 3, Cut: 2, Events: 2, Failures: 2}, s)
+	require.Equal(t, []int{2, 3}, []int{all[0].Line, all[1].Line})
+	require.Equal(t, "203.0.113.7", all[0].Host)
 }

@@ -33,7 +33,7 @@ type state struct {
 	// ByType and ByLevel count the threats of the audit.
 	ByType  map[shivx.ThreatType]uint64
 	ByLevel map[shivx.ThreatLevel]uint64
-	// Tampered are the findings about watched files that are open, by path; each with its kind and hash.
+	// Tampered are the findings about watched files that are open, by path; each as tampering.what says.
 	Tampered map[string]string
 }
 
@@ -43,8 +43,8 @@ type offence struct {
 	Last  time.Time `json:"last"`
 }
 
-// keepEnded is how long an isolation that was lifted is kept, so that a statement of the fleet that is
-// older does not bring it back.
+// keepEnded is how long an isolation is kept after its end, so that a statement of the fleet that is
+// older does not bring it back. One that was lifted ends with the term it had: Temporal may be away.
 const keepEnded = time.Hour
 
 func newState() state {
@@ -102,7 +102,7 @@ func (s *state) apply(st Statement) error {
 	}
 	switch {
 	case st.Tampered != nil:
-		s.tamper(st.Tampered.Path, st.Tampered.Kind, st.Tampered.Hash)
+		s.tamper(*st.Tampered)
 	case st.Resolved != "":
 		delete(s.Tampered, st.Resolved)
 	case st.Anchor != "": // a new baseline: what still differs from it is found anew
@@ -120,12 +120,12 @@ func (s *state) apply(st Statement) error {
 }
 
 // tamper notes a finding about a watched file; false when it is known and open.
-func (s *state) tamper(path, kind, hash string) bool {
-	what := kind + " " + hash
-	if s.Tampered[path] == what {
+func (s *state) tamper(t tampering) bool {
+	what := t.what()
+	if s.Tampered[t.Path] == what {
 		return false
 	}
-	s.Tampered[path] = what
+	s.Tampered[t.Path] = what
 	return true
 }
 
@@ -137,7 +137,7 @@ func (s *state) count(t shivx.ThreatType, l shivx.ThreatLevel) {
 // prune forgets what does not count any more at now.
 func (s *state) prune(now time.Time, remember time.Duration) {
 	for p, i := range s.Isolations {
-		if !i.InForce(now) && now.Sub(i.Changed) > keepEnded && (i.Lifted || now.Sub(i.Until) > keepEnded) {
+		if !i.InForce(now) && now.Sub(ended(i, remember)) > keepEnded {
 			delete(s.Isolations, p)
 		}
 	}

@@ -2,6 +2,7 @@ package guardian
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,11 +26,27 @@ type Statement struct {
 	Resolved string
 }
 
-// tampering is one finding about a watched file.
+// tampering is one finding about a watched file, with what is there now where that differs.
 type tampering struct {
-	Path string `json:"file"`
-	Kind string `json:"kind"`
-	Hash string `json:"current_hash"`
+	Path       string `json:"file"`
+	Kind       string `json:"kind"`
+	Hash       string `json:"current_hash"`
+	Type       fact   `json:"type"`
+	Mode       fact   `json:"mode"`
+	UID        fact   `json:"uid"`
+	GID        fact   `json:"gid"`
+	Link       fact   `json:"link"`
+	Attributes fact   `json:"attributes"`
+	Device     fact   `json:"device"`
+}
+
+type fact struct {
+	Current any `json:"current"`
+}
+
+// what is the same for the same finding, without the times of the file.
+func (t tampering) what() string {
+	return fmt.Sprint(t.Kind, " ", t.Hash, []fact{t.Type, t.Mode, t.UID, t.GID, t.Link, t.Attributes, t.Device})
 }
 
 // threatDetails are those of the event "threat"; the evidence stands beside them.
@@ -39,7 +56,6 @@ type threatDetails struct {
 	At     time.Time `json:"at"`
 	// Isolation is set when the threat led to one.
 	Isolation *shivx.Isolation `json:"isolation"`
-	tampering
 }
 
 // Decode reads a record of the guardian's audit.
@@ -59,7 +75,8 @@ func Decode(r ledger.Record) (Statement, error) {
 		s.Threat = &shivx.Threat{
 			ID: rec.EventID, Host: d.Host, Type: rec.ThreatType, Level: rec.ThreatLevel, Source: rec.Source, Reason: d.Reason, At: d.At}
 		if rec.ThreatType == shivx.ThreatTampering {
-			s.Tampered = &d.tampering
+			s.Tampered = new(tampering)
+			err = errors.Join(err, json.Unmarshal(details, s.Tampered))
 		}
 	case shivx.EventIsolation:
 		s.Isolation = new(shivx.Isolation)
@@ -82,4 +99,15 @@ func Decode(r ledger.Record) (Statement, error) {
 		return Statement{}, fmt.Errorf("decode the details of record %d: %w", r.Seq, err)
 	}
 	return s, nil
+}
+
+// ended is when nothing that was said before i holds any more.
+func ended(i shivx.Isolation, remember time.Duration) time.Time {
+	switch {
+	case i.Lifted && i.Until.IsZero():
+		return i.Changed.Add(remember)
+	case i.Changed.After(i.Until):
+		return i.Changed
+	}
+	return i.Until
 }

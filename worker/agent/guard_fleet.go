@@ -95,7 +95,7 @@ func (a *Agent) followIsolations(ctx context.Context) error {
 		return err
 	}
 	a.fleetSeen = seen
-	if now := time.Now(); newest.After(seen) && newest.Before(now) { // a run shows its host's clock until its first step
+	if newest.After(seen) {
 		a.fleetSeen = newest
 	}
 	return nil
@@ -123,10 +123,12 @@ func (a *Agent) readIsolations(ctx context.Context, query string) (newest time.T
 	}
 }
 
-// isolationsOf reads the runs, and when the newest of them has changed by the server's clock.
+// isolationsOf reads the runs, and when the newest of them has changed by the server's clock. What is still
+// to come is no measure: a run shows its host's clock until its first step.
 func (a *Agent) isolationsOf(runs []*workflowpb.WorkflowExecutionInfo) (out []shivx.Isolation, newest time.Time) {
+	now := time.Now()
 	for _, run := range runs {
-		if at := guardianacts.ChangedAt(run); at.After(newest) {
+		if at := guardianacts.ChangedAt(run); at.After(newest) && !at.After(now) {
 			newest = at
 		}
 		i, err := guardianacts.IsolationOf(run)

@@ -88,10 +88,15 @@ func (a *Agent) tellMode(ctx context.Context, r ledger.Record, _ time.Time) (boo
 	return true, a.tellDefense(ctx, shivx.SignalMode, *rec.Mode)
 }
 
-// tellIsolation tells a statement about a source. A restore is told to a run that is there alone.
+// tellIsolation tells a statement about a source. A restore is told to a run that is there alone, and so is
+// the term that a person gave, if it was over before Temporal could be told: the fleet's may be longer.
 func (a *Agent) tellIsolation(ctx context.Context, i shivx.Isolation) error {
 	id := shivx.IsolationID(i.Source)
-	if i.Lifted {
+	over := !i.InForce(time.Now())
+	if over && i.By == shivx.Guardian && !i.Lifted {
+		return nil
+	}
+	if over {
 		err := a.client.SignalWorkflow(ctx, id, "", shivx.SignalIsolate, i)
 		if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
 			return nil
@@ -100,9 +105,6 @@ func (a *Agent) tellIsolation(ctx context.Context, i shivx.Isolation) error {
 			return fmt.Errorf("signal %s: %w", id, err)
 		}
 		return nil
-	}
-	if !i.InForce(time.Now()) {
-		return nil // its term was over before Temporal could be told
 	}
 	_, err := a.client.SignalWithStartWorkflow(ctx, id, shivx.SignalIsolate, i,
 		guardianacts.IsolationOptions(a.cfg.Temporal.TaskQueue, i), shivx.TypeThreatIsolation, workflows.IsolationInput{Source: i.Source})
