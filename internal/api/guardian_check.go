@@ -3,7 +3,7 @@ package api
 import (
 	"net/http"
 	"net/netip"
-
+	"strings"
 	"time"
 
 	"github.com/shivx/shivx"
@@ -44,7 +44,8 @@ var (
 // It is asked by a proxy, which must be on this host or in guardian.trusted_proxies, and says who its
 // client is in X-Forwarded-For or X-Real-IP. It fails closed: without a client that can be read there is
 // nobody to let through, and a proxy that is set up wrong is noticed at its first request and not after
-// the first attack.
+// the first attack. Where both headers are there, one may be the client's own work, passed on by a proxy
+// that sets the other: nobody passes whom either of them refuses.
 func (s *Server) check(w http.ResponseWriter, r *http.Request, _ holder) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !trusts(s.trusted, peer.Addr().Unmap().WithZone("")) {
@@ -52,7 +53,7 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request, _ holder) {
 		turnAway(w, isStranger)
 		return
 	}
-	if len(r.Header["X-Forwarded-For"]) == 0 && len(r.Header["X-Real-Ip"]) == 0 {
+	if nameless(r.Header["X-Forwarded-For"]) && nameless(r.Header["X-Real-Ip"]) {
 		s.misled(r, "forward-auth is asked without a client; all its requests are refused",
 			"let the proxy set X-Forwarded-For or X-Real-IP to the address it was connected from")
 		turnAway(w, isNameless)
@@ -63,7 +64,14 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request, _ holder) {
 		turnAway(w, isGarbled)
 		return
 	}
-	switch v := s.parts.Guardian.Check(addr); {
+	v := s.parts.Guardian.Check(addr)
+	for _, text := range r.Header["X-Real-Ip"] {
+		other, err := netip.ParseAddr(text)
+		if other = other.Unmap().WithZone(""); err == nil && !v.Refused && other != addr && !trusts(s.trusted, other) {
+			v = s.parts.Guardian.Check(other)
+		}
+	}
+	switch {
 	case !v.Refused:
 		h := w.Header()
 		h["Cache-Control"], h["X-Shivx-Decision"] = noStore, letThrough
@@ -73,6 +81,16 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request, _ holder) {
 	default:
 		turnAway(w, isIsolated)
 	}
+}
+
+// nameless says whether the lines of a header name nobody.
+func nameless(lines []string) bool {
+	for _, line := range lines {
+		if strings.Trim(line, ", \t") != "" {
+			return false
+		}
+	}
+	return true
 }
 
 func trusts(list []netip.Prefix, a netip.Addr) bool {

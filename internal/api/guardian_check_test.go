@@ -74,6 +74,9 @@ func TestForwardAuthFailsClosed(t *testing.T) {
 		"no address of the proxy":     {"@", "proxy not trusted", []string{"X-Forwarded-For", "198.51.100.7"}},
 		"no client":                   {proxyPeer, "no client named", nil},
 		"no client, from loopback":    {"127.0.0.1:80", "no client named", nil},
+		"an empty name":               {proxyPeer, "no client named", []string{"X-Forwarded-For", ""}},
+		"an empty list, loopback":     {"127.0.0.1:80", "no client named", []string{"X-Forwarded-For", " , ,"}},
+		"both empty":                  {proxyPeer, "no client named", []string{"X-Forwarded-For", "", "X-Real-IP", ""}},
 		"a broken chain":              {proxyPeer, "unreadable address", []string{"X-Forwarded-For", "198.51.100.7, unknown"}},
 		"two of X-Real-IP":            {proxyPeer, "unreadable address", []string{"X-Real-IP", "198.51.100.7", "X-Real-IP", "198.51.100.8"}},
 	} {
@@ -101,6 +104,27 @@ func TestForwardAuthIPv6AndRealIP(t *testing.T) {
 		rec := s.send("GET", checkPath, "", asks(appToken, peer, "X-Real-IP", "203.0.113.7"))
 		require.Equal(t, "isolated", rec.Header().Get("X-Shivx-Decision"), peer)
 	}
+}
+
+// TestForwardAuthWithBothHeaders: a proxy that sets one of them may pass on the other as the client wrote it.
+func TestForwardAuthWithBothHeaders(t *testing.T) {
+	s := newStand(t)
+	s.isolates("203.0.113.7", time.Hour)
+	ask := func(forwarded, real string) string {
+		return s.send("GET", checkPath, "", asks(appToken, proxyPeer, "X-Forwarded-For", forwarded, "X-Real-IP", real)).Header().Get("X-Shivx-Decision")
+	}
+	for _, claimed := range []string{"192.0.2.1", "198.51.100.7", "127.0.0.1", "10.20.0.9", "198.51.100.7, 10.20.0.9"} {
+		require.Equal(t, "isolated", ask(claimed, "203.0.113.7"), claimed)
+	}
+	require.Equal(t, "isolated", ask("192.0.2.1", "::ffff:203.0.113.7"))
+	require.Equal(t, "isolated", ask("203.0.113.7", "198.51.100.7"))
+	require.Equal(t, "allowed", ask("192.0.2.1", "192.0.2.1"))
+	require.Equal(t, "allowed", ask("192.0.2.1", "10.20.0.9"), "a proxy between")
+	require.Equal(t, "allowed", ask("192.0.2.1", "192.168.1.5"), "clients may write one, too")
+	s.sets(shivx.DefenseLockdown)
+	require.Equal(t, "lockdown", ask("198.51.100.7", "192.0.2.1"))
+	require.Equal(t, "allowed", ask("198.51.100.7", "198.51.100.7"))
+	require.Equal(t, "allowed", ask("198.51.100.7", "10.20.0.9"))
 }
 
 // TestForwardAuthWithAnyMethodAndPath: Envoy asks with those of the request.
