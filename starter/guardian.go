@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,14 @@ func orElse(s, other string) string {
 		return other
 	}
 	return s
+}
+
+// waiting asks for something, and shows for how long there has been no answer.
+func (a *app) waiting(ask func() error) error {
+	began := time.Now()
+	shown := newProgress(&a.err, func() string { return "waiting for an answer: " + age(began) })
+	defer shown.end()
+	return ask()
 }
 
 // asMyself asks the agent of this host in the name of by; where only an administrator may speak for

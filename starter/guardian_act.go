@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +15,8 @@ import (
 
 	"github.com/shivx/shivx"
 	guardianacts "github.com/shivx/shivx/activities/guardian"
+	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/plugins/builtin"
 	"github.com/shivx/shivx/workflows"
 )
 
@@ -25,7 +29,7 @@ const (
 
 // sparesMe refuses to isolate the address from which this session is logged in.
 func (o *isolationFlags) sparesMe() error {
-	from, _, _ := strings.Cut(orElse(os.Getenv("SSH_CONNECTION"), os.Getenv("SSH_CLIENT")), " ")
+	from, _, _ := strings.Cut(loggedInBy(), " ")
 	a, err := netip.ParseAddr(from)
 	p, sourceErr := shivx.ParseSource(o.req.Source)
 	if o.myself || err != nil || sourceErr != nil || !p.Contains(a.Unmap().WithZone("")) {
@@ -33,6 +37,50 @@ func (o *isolationFlags) sparesMe() error {
 	}
 	return hint(withCode(exitRefused, fmt.Errorf("that would keep you out: you are logged in from %s", from)),
 		"put your address in guardian.allow first, or add --myself")
+}
+
+// loggedInBy returns the SSH connection of this session; "" when there is none. As sudo and su take it out of
+// the environment, that of the processes that have started this one is read, too.
+func loggedInBy() string {
+	names := []string{"SSH_CONNECTION", "SSH_CLIENT"}
+	for _, name := range names {
+		if value := os.Getenv(name); value != "" {
+			return value
+		}
+	}
+	if _, emptied := os.LookupEnv(names[0]); emptied {
+		return ""
+	}
+	for pid := os.Getppid(); pid > 1; pid = parentOf(pid) {
+		environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil {
+			return "" // it is another account's
+		}
+		for one := range strings.SplitSeq(string(environ), "\x00") {
+			if name, value, _ := strings.Cut(one, "="); slices.Contains(names, name) {
+				return value
+			}
+		}
+	}
+	return ""
+}
+
+// parentOf returns the process that has started another one; 0 when that cannot be known.
+func parentOf(pid int) int {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The name before stands in brackets, and may have any.
+	after := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	if len(after) < 2 {
+		return 0
+	}
+	parent, err := strconv.Atoi(after[1])
+	if err != nil {
+		return 0
+	}
+	return parent
 }
 
 // outcome is what came of a request about a source.
@@ -50,17 +98,18 @@ func (a *app) changeIsolation(ctx context.Context, o isolationFlags,
 	here func(context.Context, *agentClient, shivx.IsolationRequest) (shivx.Isolation, error),
 ) error {
 	var done outcome
-	var err error
-	if o.local {
+	err := a.waiting(func() (err error) {
+		if !o.local {
+			done, err = a.askFleet(ctx, o.req, there)
+			return err
+		}
 		done.Isolation, err = asMyself(a, o.req.By, func(ag *agentClient, by string) (shivx.Isolation, error) {
 			req := o.req
 			req.By = by
 			return here(ctx, ag, req)
 		})
-		err = notThere(o.req.Source, err)
-	} else {
-		done, err = a.askFleet(ctx, o.req, there)
-	}
+		return notThere(o.req.Source, err)
+	})
 	if err != nil {
 		return err
 	}
@@ -75,6 +124,9 @@ func (a *app) changeIsolation(ctx context.Context, o isolationFlags,
 	if done.Longer {
 		a.out.line(yellow, "it was isolated before, and the longer term holds; to change it: shivx guardian extend "+done.Source)
 	}
+	if !done.Lifted && a.allows(done.Source) {
+		a.out.line(yellow, "it is on this host's allow list, which outranks that: here nothing keeps it out")
+	}
 	switch {
 	case done.Waits:
 		a.out.line(yellow, "no agent answers just now: Temporal keeps the request, and hosts follow when they are back; on a host itself: add --local")
@@ -84,6 +136,19 @@ func (a *app) changeIsolation(ctx context.Context, o isolationFlags,
 		a.out.line(faint, "hosts follow within seconds")
 	}
 	return nil
+}
+
+// allows says whether the allow list of this host's configuration has all of a source.
+func (a *app) allows(source string) bool {
+	cfg, err := config.Load(orElse(a.configPath(), systemConfig), builtin.Known())
+	p, sourceErr := shivx.ParseSource(source)
+	if err != nil || sourceErr != nil {
+		return false // what is wrong with a configuration is told where it is needed
+	}
+	return slices.ContainsFunc(cfg.Guardian.Allow, func(text string) bool {
+		allowed, err := shivx.ParseSource(text)
+		return err == nil && allowed.Bits() <= p.Bits() && allowed.Contains(p.Addr())
+	})
 }
 
 func (a *app) askFleet(ctx context.Context, req shivx.IsolationRequest,

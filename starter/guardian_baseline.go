@@ -40,7 +40,7 @@ func (a *app) showBaseline(ctx context.Context) error {
 		return err
 	}
 	var s integrity.Status
-	if err := ag.get(ctx, baselinePath, &s); err != nil {
+	if err := a.waiting(func() error { return ag.get(ctx, baselinePath, &s) }); err != nil {
 		return notWatched(err)
 	}
 	if a.json() {

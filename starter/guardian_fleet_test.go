@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/mocks"
 
 	"github.com/shivx/shivx"
 	guardianacts "github.com/shivx/shivx/activities/guardian"
@@ -65,7 +69,7 @@ func TestIsolationsThroughTemporal(t *testing.T) {
 func TestLockdownOfTheFleet(t *testing.T) {
 	needGuards(t)
 	t.Cleanup(func() { shivxRun("guardian", "restore", "--lockdown") })
-	want(t, exitRefused, []string{"no lockdown waits to be confirmed"}, "guardian", "confirm")
+	want(t, exitRefused, []string{"no lockdown waits to be confirmed", "the mode of the fleet is NORMAL", "add --local there"}, "guardian", "confirm")
 	want(t, exitOK, []string{"LOCKDOWN since ", " by ana: drill\nit ends by itself in 10m00s (", "hosts follow within seconds"}, "guardian", "lockdown", "--why", "drill")
 	want(t, exitOK, []string{"fleet: LOCKDOWN since ", "COMPONENT"}, "status")
 	want(t, exitOK, []string{"fleet: LOCKDOWN since "}, "guardian", "status", "--fleet")
@@ -74,6 +78,18 @@ func TestLockdownOfTheFleet(t *testing.T) {
 	r := want(t, exitOK, []string{"fleet: NORMAL since ", "NORMAL → LOCKDOWN", "LOCKDOWN → NORMAL", "drill"}, "runs", "show", "defense-mode")
 	require.NotContains(t, r.out, "LOCKDOWN → LOCKDOWN")
 	require.NotContains(t, want(t, exitOK, nil, "status").out, "fleet:")
+}
+
+// TestNothingIsConfirmedBeforeItBegins: while no agent answers, Temporal keeps a lockdown that was asked for, and
+// would keep its confirmation, too: it would begin confirmed. The client knows no update.
+func TestNothingIsConfirmedBeforeItBegins(t *testing.T) {
+	c := &mocks.Client{}
+	c.On("DescribeWorkflowExecution", mock.Anything, shivx.DefenseModeID, "").Return(nil, serviceerror.NewNotFound("none"))
+	_, err := confirmThere(t.Context(), &fleet{client: c}, "ana")
+	require.ErrorContains(t, err, "no lockdown waits to be confirmed")
+	coded, ok := errors.AsType[*codeError](err)
+	require.True(t, ok)
+	require.Equal(t, exitRefused, coded.code)
 }
 
 // TestRequestsThatTemporalKeeps: nobody works on the queue of these runs.
@@ -101,17 +117,21 @@ func TestGuardianRecordsInALedger(t *testing.T) {
 		{EventType: shivx.EventThreat, ThreatType: shivx.ThreatBruteForceCritical, ThreatLevel: shivx.ThreatHigh, Source: "203.0.113.7", ActionTaken: shivx.ActionIsolated,
 			Timestamp: at, Details: map[string]any{"reason": "203.0.113.7: 10 failed logins", "accounts": []string{"root"}, "kind": 7}},
 		{EventType: shivx.EventIsolation, Source: "203.0.113.7", ActionTaken: shivx.ActionRestored, Timestamp: at, Details: shivx.Isolation{Lifted: true, By: "ana", Why: "ours"}},
+		{EventType: shivx.EventIsolation, Source: "203.0.113.8", ActionTaken: shivx.ActionRestored, Timestamp: at, Details: shivx.Isolation{Lifted: true, By: "ana", Reason: "known bad"}},
 		{EventType: shivx.EventMode, Source: "host:h1", ActionTaken: shivx.ActionLockdown, Timestamp: at,
 			Details: shivx.ModeChange{From: shivx.DefenseNormal, To: shivx.DefenseLockdown, By: "ana", Reason: "evil \x1b[31m"}},
 		{EventType: shivx.EventIngest, Source: "log:web", ActionTaken: shivx.ActionNone, Timestamp: at, Details: map[string]any{"kind": "lost", "bytes": 2048, "path": "/var/log/web"}},
 		{EventType: shivx.EventEnforcement, Source: "enforcer:nftables", ActionTaken: shivx.ActionFailed, Timestamp: at, Details: map[string]any{"works": false, "error": "no table"}},
 		{EventType: shivx.EventIntegrity, Source: "host:h1", ActionTaken: "baseline_created", Timestamp: at, Details: map[string]any{"entries": 3, "by": "guardian", "why": "the first start"}},
+		{EventType: shivx.EventIntegrity, Source: "host:h1", ActionTaken: "ticket_opened", Timestamp: at,
+			Details: map[string]any{"entries": 3, "by": "guardian", "why": "the first start", "ticket": map[string]any{"by": "ana", "why": "deploy 1.4.2"}}},
 	})
 	r := want(t, exitOK, nil, "ledger", "show", path)
 	for _, line := range []string{
-		`threat +203\.0\.113\.7 +brute_force_critical +auto_isolated +10 failed logins`, `isolation +203\.0\.113\.7 +restored +ana: ours`,
+		`threat +203\.0\.113\.7 +brute_force_critical +auto_isolated +10 failed logins`, `isolation +203\.0\.113\.7 +restored +ana: ours`, `203\.0\.113\.8 +restored +by ana\n`,
 		`mode +host:h1 +NORMAL → LOCKDOWN +lockdown_initiated +ana: evil \\x1b\[31m`, `ingest +log:web +lost +recorded +2\.0 KiB of /var/log/web`,
 		`enforcement +enforcer:nftables +fails +failed +no table`, `integrity +host:h1 +3 entries +baseline_created +guardian: the first start`,
+		`integrity +host:h1 +3 entries +ticket_opened +ana: deploy 1\.4\.2`,
 	} {
 		require.Regexp(t, line, r.out)
 	}

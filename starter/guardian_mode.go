@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -68,7 +69,7 @@ from then on only an address on the allow list, or the machine's console, ends i
 	c.RunE = a.does(func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
 		return a.changeMode(ctx, local, by, func(f *fleet) (shivx.ModeChange, error) {
-			return request[shivx.ModeChange](ctx, f, shivx.DefenseModeID, "", shivx.UpdateConfirm, workflows.By{By: by})
+			return confirmThere(ctx, f, by)
 		}, func(ag *agentClient, by string) (c shivx.ModeChange, err error) {
 			err = ag.send(ctx, http.MethodPost, modePath+"/confirm?"+url.Values{"by": {by}}.Encode(), nil, &c)
 			return c, err
@@ -77,6 +78,21 @@ from then on only an address on the allow list, or the machine's console, ends i
 	addLocal(c, &local)
 	addBy(c, &by)
 	return c
+}
+
+// confirmThere keeps the lockdown of the fleet. One that is not in force yet is not confirmed: while no agent
+// answers, Temporal would keep the request, and a lockdown asked for before it would begin confirmed, without
+// anybody having made sure that they still get in.
+func confirmThere(ctx context.Context, f *fleet, by string) (shivx.ModeChange, error) {
+	m, err := f.defenseMode(ctx)
+	if err != nil {
+		return m.ModeChange, err
+	}
+	if m.To != shivx.DefenseLockdown {
+		return m.ModeChange, hint(withCode(exitRefused, errors.New("no lockdown waits to be confirmed")),
+			fmt.Sprintf("the mode of the fleet is %s; a lockdown that Temporal was not told of yet is on its host alone: add --local there", m.To))
+	}
+	return request[shivx.ModeChange](ctx, f, shivx.DefenseModeID, "", shivx.UpdateConfirm, workflows.By{By: by})
 }
 
 // setMode asks for a defense mode, through Temporal or here.
@@ -99,12 +115,14 @@ func (a *app) changeMode(ctx context.Context, local bool, by string,
 	there func(*fleet) (shivx.ModeChange, error), here func(*agentClient, string) (shivx.ModeChange, error),
 ) error {
 	var c shivx.ModeChange
-	var err error
-	if local {
-		c, err = asMyself(a, by, here)
-	} else {
-		c, err = a.modeThere(ctx, there)
-	}
+	err := a.waiting(func() (err error) {
+		if local {
+			c, err = asMyself(a, by, here)
+		} else {
+			c, err = a.modeThere(ctx, there)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}

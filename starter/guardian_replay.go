@@ -105,7 +105,9 @@ func (a *app) replay(ctx context.Context, path string, stdin io.Reader, f replay
 	shown := newProgress(&a.err, log.howFar)
 	out := bufio.NewWriterSize(shown.beside(a.out.w), 1<<18)
 	summary, err := guardian.Replay(flushing{log, out}, cleaned{out}, o)
-	err = errors.Join(err, out.Flush())
+	if flushed := out.Flush(); err == nil { // else it may say the same again
+		err = flushed
+	}
 	shown.end()
 	return a.replayed(summary, from, err)
 }
@@ -131,7 +133,7 @@ func (a *app) replayed(s guardian.ReplaySummary, from string, err error) error {
 	a.err.printf("%s, %s, %s, %s %s: %s isolated, %d warned", count(s.Lines, "line"), count(s.Events, "event"),
 		count(s.Failures, "failure"), count(s.Decisions, "decision"), from, count(s.Isolated, "source"), s.Warned)
 	if s.Cut > 0 {
-		a.err.line(yellow, count(s.Cut, "line")+" of more than 64 KiB left out")
+		a.err.line(yellow, count(s.Cut, "line")+" of more than 64 KiB cut off")
 	}
 	if s.Events == 0 && s.Lines > 0 {
 		a.err.line(yellow, "no line was recognised: is the format right?")

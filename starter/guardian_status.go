@@ -43,7 +43,7 @@ func (a *app) guardianHere(ctx context.Context) error {
 		return err
 	}
 	var s guardian.Status
-	if err := ag.get(ctx, guardianPath, &s); err != nil {
+	if err := a.waiting(func() error { return ag.get(ctx, guardianPath, &s) }); err != nil {
 		return err
 	}
 	if a.json() {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +223,30 @@ func TestNobodyIsolatesTheirOwnSession(t *testing.T) {
 	t.Setenv("SSH_CONNECTION", "")
 	t.Setenv("SSH_CLIENT", "203.0.113.5 50022 22")
 	want(t, exitRefused, nil, "guardian", "isolate", "203.0.113.5")
+}
+
+// TestWhoIsAllowedStaysAllowed: Temporal knows no allow list of any host.
+func TestWhoIsAllowedStaysAllowed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "shivx.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("version: 1\nhost: here\nguardian: {allow: [203.0.113.0/28, \"2001:db8::7\"]}\n"), 0o600))
+	a := &app{config: file}
+	for source, allowed := range map[string]bool{
+		"203.0.113.7": true, "203.0.113.0/28": true, "203.0.113.16": false, "203.0.113.0/24": false, "2001:db8::7": false, "nonsense": false,
+	} {
+		require.Equal(t, allowed, a.allows(source), source)
+	}
+	require.False(t, (&app{config: file + "x"}).allows("203.0.113.7"))
+	startGuardAgent(t)
+	want(t, exitOK, []string{"it is on this host's allow list"}, "guardian", "isolate", "203.0.113.7", "--local", "--config", file)
+	r := want(t, exitOK, nil, "guardian", "isolate", "203.0.113.77", "--local", "--config", file)
+	require.NotContains(t, r.out, "allow list")
+}
+
+// TestWaitingIsShown: nobody is left for long without a word.
+func TestWaitingIsShown(t *testing.T) {
+	far, printed := openTerminal(t, 24)
+	a := &app{err: newScreen(far)}
+	require.NoError(t, a.waiting(func() error { printed.await(t, "waiting for an answer: 1s"); return nil }))
 }
 
 func TestLockdownOnTheHost(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/guardian/integrity"
 )
 
 // guardianDetails are what is shown of the details of the guardian's records.
@@ -25,6 +26,10 @@ type guardianDetails struct {
 	Works    bool   `json:"works"`
 	Error    string `json:"error"`
 	Entries  int    `json:"entries"`
+	Ticket   struct {
+		By  string `json:"by"`
+		Why string `json:"why"`
+	} `json:"ticket"`
 }
 
 // fromGuardian completes a record of the guardian's audit, which names a source and what was done about
@@ -47,6 +52,9 @@ func (r *record) fromGuardian() {
 	case shivx.EventIsolation:
 		r.Strategy = termOf(d.Isolation)
 		r.Message = byWhom(d.By, cmp.Or(without(g.Source, d.Why), d.Reason))
+		if d.Lifted {
+			r.Message = byWhom(d.By, d.Why) // the reason is that of the isolation
+		}
 	case shivx.EventMode:
 		r.Strategy = d.From + " → " + d.To
 		r.Message = byWhom(d.By, d.Reason)
@@ -60,6 +68,9 @@ func (r *record) fromGuardian() {
 		r.Strategy = verb(d.Works, "works again", "fails")
 	case shivx.EventIntegrity:
 		r.Message = byWhom(d.By, d.Why)
+		if g.ActionTaken == integrity.RecordTicketOpened {
+			r.Message = byWhom(d.Ticket.By, d.Ticket.Why) // the baseline's are those of the one before
+		}
 		if d.Entries > 0 {
 			r.Strategy = fmt.Sprintf("%d entries", d.Entries)
 		}
