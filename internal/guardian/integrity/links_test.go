@@ -153,3 +153,31 @@ func TestATicketCoversWhatWasPutRight(t *testing.T) {
 		})
 	}
 }
+
+// TestATicketLaundersNoCopies: what was found before it is found under other names, too: a release moves
+// the old folder aside, or a script copies it.
+func TestATicketLaundersNoCopies(t *testing.T) {
+	r := newRig(t)
+	r.write("app/bin", "good")
+	r.write("empty", "")
+	r.write("app/mode", "only its mode differs")
+	r.open()
+	require.Empty(t, r.verify())
+	require.NoError(t, os.Chmod(filepath.Join(r.tree, "app/mode"), 0o777))
+	r.write("app/planted", "evil")
+	r.write("app/bin", "evil, too")
+	r.write("app/mark", "")
+	require.Len(t, r.verify(), 4)
+
+	ticket := r.ticket(time.Hour, ".")
+	require.NoError(t, os.Rename(filepath.Join(r.tree, "app"), filepath.Join(r.tree, "old")))
+	r.write("app/bin", "good")
+	r.write("app/copy", "evil")
+	r.write("app/other", "")
+	require.ElementsMatch(t, []string{"removed app/mode", "added old/planted", "added old/bin", "added app/copy"}, r.verify())
+	require.NotEmpty(t, r.open().verify(), "also after a restart")
+	_, err := r.CloseTicket(t.Context(), ticket.ID, "ops")
+	require.NoError(t, err)
+	require.Empty(t, r.verify())
+	require.Equal(t, 4, r.Status().Findings)
+}

@@ -18,7 +18,7 @@ import (
 
 // Ticket announces changes. What changes at its paths while it is open goes into the baseline when it
 // ends. A path that differed before is not covered, whatever is written there now, until it has been as
-// the baseline says or a person has accepted it.
+// the baseline says or a person has accepted it; nor is a copy of what was there.
 type Ticket struct {
 	// ID is made up when empty.
 	ID string `json:"id"`
@@ -43,6 +43,18 @@ type kept struct {
 func (t *kept) differed(path string) bool {
 	_, found := slices.BinarySearchFunc(t.Before, path, func(e entry, path string) int { return strings.Compare(e.path, path) })
 	return found
+}
+
+// copied says whether it is a file with content that was wrong elsewhere when the ticket was opened: a
+// release that moves a folder aside takes along what was planted in it. It is called with mu held.
+func (w *Watch) copied(t *kept, s seen) bool {
+	wrong := func(e entry) bool {
+		was := w.base.find(e.path)
+		return !was.hashed || was.sum != s.sum
+	}
+	return s.hashed && s.size > 0 && wrong(s.entry) && slices.ContainsFunc(t.Before, func(e entry) bool {
+		return e.hashed && e.sum == s.sum && wrong(e)
+	})
 }
 
 // mark is a path of a ticket.
@@ -274,8 +286,9 @@ func (w *Watch) ticketOf(s seen, known *deviation) string {
 	if s.ctime != 0 {
 		when = time.Unix(0, s.ctime)
 	}
-	for _, t := range w.base.tickets {
-		if !t.covers(s.path) || t.differed(s.path) && !w.mended[mark{t.ID, s.path}] {
+	for i := range w.base.tickets {
+		t := &w.base.tickets[i]
+		if !t.covers(s.path) || w.copied(t, s) || t.differed(s.path) && !w.mended[mark{t.ID, s.path}] {
 			continue
 		}
 		if !when.After(t.Until) || known != nil && known.ticket == t.ID && known.now.facts == s.facts {
