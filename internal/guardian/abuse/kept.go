@@ -105,13 +105,8 @@ func (k *kept) index() {
 func (k *kept) holds(id identity) bool { return k.held[id] }
 
 // frozen says whether the cgroup is one that was frozen.
-func (k *kept) frozen(cgroup string) bool { return k.has(cgroup, shivx.ActionFrozen) }
-
-// limited says whether the cgroup is one that was limited.
-func (k *kept) limited(cgroup string) bool { return k.has(cgroup, shivx.ActionLimited) }
-
-func (k *kept) has(cgroup string, action shivx.Action) bool {
-	return cgroup != "" && slices.ContainsFunc(k.list, func(c Contained) bool { return c.Cgroup == cgroup && c.Action == action })
+func (k *kept) frozen(cgroup string) bool {
+	return slices.ContainsFunc(k.list, func(c Contained) bool { return c.Cgroup == cgroup && c.Action == shivx.ActionFrozen })
 }
 
 // put keeps c, in the place of what is kept of the same source for the same budget and action.

@@ -3,7 +3,10 @@ package abuse
 import (
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/shivx/shivx"
 )
@@ -15,15 +18,14 @@ const period = 100000
 func (w *Watch) limit(b beyond, entry Contained) (deed, error) {
 	d := deed{action: shivx.ActionLimited, undo: true}
 	entry.Action = shivx.ActionLimited
-	wanted := limitsOf(w.budgets[b.budget].limits)
+	wanted, known := limitsOf(w.budgets[b.budget].limits), w.kept.of(entry).Limits
 	for i := range wanted {
 		old, err := w.tree.value(b.cgroup, wanted[i].File)
 		if err != nil {
 			d.note(fmt.Errorf("read %s of the cgroup %s: %w", wanted[i].File, b.cgroup, err))
 			continue
 		}
-		wanted[i].Old = old
-		entry.Limits = append(entry.Limits, wanted[i])
+		entry.Limits = append(entry.Limits, settle(wanted[i], old, known))
 	}
 	d.note(w.kept.put(entry))
 	set := entry.Limits[:0:0]
@@ -44,6 +46,46 @@ func (w *Watch) limit(b beyond, entry Contained) (deed, error) {
 	}
 	d.note(w.kept.put(entry))
 	return d, nil
+}
+
+// settle says what a control file that reads now is set to, and what it is put back to. What allows less
+// already stays. What was set before, as far as a crash or a new cgroup of the same name has left it, is put
+// back to what it was then.
+func settle(s setting, now string, known []setting) setting {
+	s.Old = now
+	for _, k := range known {
+		if k.File == s.File && k.New == now {
+			s.Old = k.Old
+		}
+	}
+	if allowed(now) < allowed(s.New) {
+		s.New = now
+	}
+	return s
+}
+
+// allowed is how much a limit allows: a number, or one for each period, or "max".
+func allowed(value string) float64 {
+	quota, period, each := strings.Cut(value, " ")
+	n, err := strconv.ParseFloat(quota, 64)
+	if err != nil {
+		return math.Inf(1)
+	}
+	if p, err := strconv.ParseFloat(period, 64); each && err == nil {
+		return n / p
+	}
+	return n
+}
+
+// isLimited says whether what keeps the cgroup from a breach is set, and still so: a cgroup that was made
+// anew has no limits, and others may have changed them.
+func (w *Watch) isLimited(b beyond) bool {
+	file := controlFile(b.kind)
+	now, err := w.tree.value(b.cgroup, file)
+	return err == nil && slices.ContainsFunc(w.kept.list, func(c Contained) bool {
+		return c.Action == shivx.ActionLimited && c.Cgroup == b.cgroup &&
+			slices.ContainsFunc(c.Limits, func(s setting) bool { return s.File == file && s.New == now })
+	})
 }
 
 // controlFile is what keeps a cgroup from doing the same again.

@@ -72,7 +72,7 @@ func (w *Watch) onlyTell(b beyond, now time.Time) error {
 	switch {
 	case budget.Action == "alert":
 		return errAlert
-	case budget.Action == "limit" && w.kept.limited(b.cgroup):
+	case budget.Action == "limit" && b.cgroup != "" && w.isLimited(b):
 		return errLimited
 	case !b.bomb && !w.restraint.mayAct(budget.Name, now):
 		return errTooOften
