@@ -40,12 +40,13 @@ func (g *Guardian) isolate(p netip.Prefix, i shivx.Isolation) {
 	}
 }
 
-// release lets a source go, which starts afresh. The caller holds mu and records it.
-func (g *Guardian) release(p netip.Prefix) {
+// release lets a source go, which starts afresh; asked when it was not its term that ended. The caller
+// holds mu and records it.
+func (g *Guardian) release(p netip.Prefix, asked bool) {
 	g.set.Drop(p)
 	g.detector.Unpin(p)
 	delete(g.leaks, p)
-	delta := enforce.Delta{Drop: []netip.Prefix{p}}
+	delta := enforce.Delta{Drop: []netip.Prefix{p}, Asked: asked}
 	g.board.Apply(delta)
 	g.stream.Note(delta, g.o.Now())
 }
@@ -155,7 +156,7 @@ func (g *Guardian) lift(p netip.Prefix, i shivx.Isolation, by, why string) shivx
 	i.Lifted, i.By, i.Why = true, by, why
 	i.Changed = later(g.o.Now().UTC(), i.Changed)
 	g.state.put(p, i)
-	g.release(p)
+	g.release(p, true)
 	g.recordIsolation(i, shivx.ActionRestored)
 	return i
 }
@@ -218,7 +219,7 @@ func (g *Guardian) Fleet(isolations []shivx.Isolation) {
 			g.recordIsolation(i, shivx.ActionFollowed)
 		case old.InForce(now):
 			g.state.put(p, i)
-			g.release(p)
+			g.release(p, false)
 			g.recordIsolation(i, shivx.ActionFollowed)
 		default:
 			g.state.put(p, i)
@@ -241,7 +242,7 @@ func (g *Guardian) expire(now time.Time) {
 			}
 		default:
 			if _, enforced := g.set.Get(p); enforced {
-				g.release(p)
+				g.release(p, true)
 				g.recordIsolation(i, shivx.ActionExpired)
 			}
 		}

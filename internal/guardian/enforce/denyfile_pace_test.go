@@ -20,6 +20,8 @@ type paced struct {
 	path    string
 	began   time.Time
 	reloads []time.Duration
+	// slow is how long a reload takes.
+	slow time.Duration
 }
 
 func newPaced(t *testing.T) *paced {
@@ -27,6 +29,7 @@ func newPaced(t *testing.T) *paced {
 	d := NewDenyFile(config.DenyFile{Name: "web", Path: p.path, Format: "plain", Reload: &config.Command{}},
 		func(context.Context, config.Command) error {
 			p.reloads = append(p.reloads, time.Since(p.began))
+			time.Sleep(p.slow)
 			return nil
 		})
 	p.rig = newRig(t, NewSet(nil), d)
@@ -58,6 +61,21 @@ func TestDenyFileBacksOffWhileAnAttackLasts(t *testing.T) {
 			}
 			require.Equal(t, []int{0, 1, 3, 7, 15, 31, 61, 91, 121}, p.since(began), "and anew after a quiet time")
 		}
+	})
+}
+
+func TestDenyFileLetsGoAtOnceWhoSomebodyAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPaced(t)
+		defer p.cancel()
+		time.Sleep(2 * calm)
+		began := time.Now()
+		p.give(put("192.0.2.1", "192.0.2.2"))
+		synctest.Wait()
+		p.give(Delta{Drop: prefixes("192.0.2.1")})
+		time.Sleep(2 * time.Second)
+		p.give(Delta{Drop: prefixes("192.0.2.2"), Asked: true})
+		require.Equal(t, []int{0, 2}, p.since(began), "and the ended term goes along")
 	})
 }
 
@@ -100,5 +118,24 @@ func TestDenyFileTakesItsTimeWithEndedTermsAndNoneWithALockdown(t *testing.T) {
 		p.give(Delta{Lockdown: &Lockdown{}})
 		time.Sleep(2 * time.Second)
 		require.Equal(t, []int{2, 3}, p.since(locked), "at most once a second")
+	})
+}
+
+// TestDenyFileIsInNoHasteForEver: changes come faster than a reload takes, so that some always wait.
+func TestDenyFileIsInNoHasteForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPaced(t)
+		defer p.cancel()
+		p.slow = 300 * time.Millisecond
+		time.Sleep(2 * calm)
+		began := time.Now()
+		p.give(Delta{Lockdown: &Lockdown{On: true}})
+		time.Sleep(100 * time.Millisecond)
+		p.give(Delta{Lockdown: &Lockdown{}})
+		for i := range 700 {
+			p.give(put(fmt.Sprintf("10.0.%d.%d", i/250, i%250)))
+			time.Sleep(100 * time.Millisecond)
+		}
+		require.Less(t, len(p.since(began)), 10, "a lockdown that is over makes nothing else urgent")
 	})
 }

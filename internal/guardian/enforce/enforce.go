@@ -56,6 +56,8 @@ type Delta struct {
 	Put []shivx.Isolation
 	// Drop lets go.
 	Drop []netip.Prefix
+	// Asked is true when somebody asked to let go, and waits for it.
+	Asked bool
 	// Lockdown is nil when it does not change.
 	Lockdown *Lockdown
 }

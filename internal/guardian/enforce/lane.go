@@ -39,8 +39,8 @@ type lane struct {
 	lockdown *Lockdown
 	// all says that everything is to be given anew.
 	all bool
-	// urgent is the greatest haste of what is not applied yet.
-	urgent Haste
+	// urgent is the greatest haste of what waits, taken that of what the enforcer was given last.
+	urgent, taken Haste
 	// given and applied count changes; the first one is the state at the start.
 	given, applied uint64
 	// moved is closed, and made anew, when applied grows.
@@ -99,6 +99,7 @@ func (l *lane) take() (d Delta, all bool, upTo uint64) {
 	clear(l.pending)
 	d.Lockdown, all = l.lockdown, l.all
 	l.lockdown, l.all = nil, false
+	l.urgent, l.taken = Eventually, l.urgent
 	return d, all, l.given
 }
 
@@ -160,11 +161,9 @@ func (l *lane) done(ctx context.Context, err error, upTo uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err = err; err != nil {
-		l.all = true
+		l.all, l.urgent = true, max(l.urgent, l.taken)
 	} else {
-		if l.applied, l.last = upTo, time.Now(); upTo == l.given {
-			l.urgent = Eventually
-		}
+		l.applied, l.last = upTo, time.Now()
 		close(l.moved)
 		l.moved = make(chan struct{})
 	}

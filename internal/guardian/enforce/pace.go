@@ -14,7 +14,7 @@ const (
 	Eventually Haste = iota
 	// Soon is for who is to be kept out.
 	Soon
-	// AtOnce is for a lockdown that begins or ends.
+	// AtOnce is for a lockdown that begins or ends, and for who is let go by a person.
 	AtOnce
 )
 
@@ -71,7 +71,7 @@ func (l *lane) haste() (h Haste, pending bool) {
 // haste is how long the change may wait.
 func (d Delta) haste() Haste {
 	switch {
-	case d.Lockdown != nil:
+	case d.Lockdown != nil, d.Asked:
 		return AtOnce
 	case len(d.Put) > 0:
 		return Soon

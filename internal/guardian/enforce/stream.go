@@ -93,14 +93,14 @@ func (s *Stream) Since(name string, startup bool, now time.Time) (put []shivx.Is
 	defer s.mu.Unlock()
 	s.expire(now)
 	b := s.bouncer(name)
-	since := b.seen
+	since, told := b.seen, b.seen
 	if b.repeat {
 		since = b.before
 	}
 	if startup || since < s.forgotten {
 		since = 0
 	}
-	holds := func(c *change) bool { return !startup && (since == 0 || c.known <= since) }
+	holds := func(c *change) bool { return !startup && (since == 0 || c.known <= told) }
 	for e := s.live.Back(); e != nil; e = e.Prev() {
 		c := e.Value.(*change)
 		if c.number <= since {

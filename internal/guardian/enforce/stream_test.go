@@ -173,3 +173,22 @@ func TestStreamRepeats(t *testing.T) {
 	require.Len(t, told("a"), 3, "after a start all is repeated")
 	require.Len(t, told("b"), 3)
 }
+
+// TestStreamRepeatsNewTerms: the bouncer may have got what is told once more, and holds it to the old term.
+func TestStreamRepeatsNewTerms(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	s := NewStream(100)
+	put := func(term time.Duration) {
+		s.Note(Delta{Put: []shivx.Isolation{{Source: "192.0.2.1", Until: now.Add(term)}}}, now)
+	}
+	s.Since("a", true, now)
+	put(time.Minute)
+	got, dropped, _ := s.Since("a", false, now)
+	require.Len(t, got, 1)
+	require.Empty(t, dropped)
+	put(time.Hour)
+	s.Repeat("a")
+	got, dropped, _ = s.Since("a", false, now)
+	require.Len(t, got, 1)
+	require.Equal(t, prefixes("192.0.2.1"), dropped)
+}
