@@ -93,10 +93,11 @@ func apply(s *Set, d Delta) {
 // rig is a board over one state.
 type rig struct {
 	*Board
-	state  *Set
-	mu     sync.Mutex
-	told   []string
-	cancel context.CancelFunc
+	state *Set
+	mu    sync.Mutex
+	told  []string
+	// cancel ends the board and waits for it.
+	cancel func()
 }
 
 func newRig(t *testing.T, state *Set, enforcers ...Enforcer) *rig {
@@ -111,8 +112,9 @@ func newRig(t *testing.T, state *Set, enforcers ...Enforcer) *rig {
 		State: func() State { return State{Isolations: state.All()} },
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	r.cancel = cancel
-	go r.Run(ctx)
+	ended := make(chan struct{})
+	r.cancel = func() { cancel(); <-ended }
+	go func() { defer close(ended); r.Run(ctx) }()
 	return r
 }
 

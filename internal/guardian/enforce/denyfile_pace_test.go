@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,8 +18,10 @@ import (
 // paced is a deny file on a board, with the times of its reloads.
 type paced struct {
 	*rig
-	path    string
-	began   time.Time
+	path  string
+	began time.Time
+	// mu guards reloads.
+	mu      sync.Mutex
 	reloads []time.Duration
 	// slow is how long a reload takes.
 	slow time.Duration
@@ -28,7 +31,9 @@ func newPaced(t *testing.T) *paced {
 	p := &paced{path: filepath.Join(t.TempDir(), "deny"), began: time.Now()}
 	d := NewDenyFile(config.DenyFile{Name: "web", Path: p.path, Format: "plain", Reload: &config.Command{}},
 		func(context.Context, config.Command) error {
+			p.mu.Lock()
 			p.reloads = append(p.reloads, time.Since(p.began))
+			p.mu.Unlock()
 			time.Sleep(p.slow)
 			return nil
 		})
@@ -40,6 +45,8 @@ func newPaced(t *testing.T) *paced {
 // since returns the reloads after a moment, in seconds after it.
 func (p *paced) since(at time.Time) (seconds []int) {
 	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, r := range p.reloads {
 		if d := p.began.Add(r).Sub(at); d >= 0 {
 			seconds = append(seconds, int(d.Round(time.Second)/time.Second))

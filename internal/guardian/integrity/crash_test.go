@@ -187,7 +187,7 @@ func TestKilledAtAnyTimeIsNoAlarm(t *testing.T) {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "ledger"), []byte(r.anchor+"\n"), 0o600))
 		}
 	}
-	require.Greater(t, saved, kills)
+	require.Greater(t, saved, kills/4, "else it was killed at nothing")
 	t.Logf("%d kills, %d baselines", kills, saved)
 }
 
