@@ -143,6 +143,7 @@ func (d *defenseMode) ask(ctx workflow.Context, r modeRequest) {
 	if within > 0 {
 		c.Until, c.Unconfirmed = c.At.Add(within.Std()).UTC(), true
 	}
+	d.asked = now
 	d.lockDown(c)
 }
 
@@ -194,6 +195,8 @@ func (d *defenseMode) mayConfirm(ctx workflow.Context, r By) error {
 		return badInput(`who confirms it? — set "by" to your name`)
 	case d.holds(workflow.Now(ctx)).To != shivx.DefenseLockdown:
 		return temporal.NewNonRetryableApplicationError("no lockdown waits to be confirmed — the mode is "+string(d.Shown.To), "NoLockdown", nil)
+	case workflow.Now(ctx).Equal(d.asked): // both have waited for a worker: nobody can have tried it
+		return temporal.NewNonRetryableApplicationError("the lockdown begins only now — confirm it once you have seen that you still get in", "NoLockdown", nil)
 	}
 	return nil
 }

@@ -58,6 +58,8 @@ type defenseMode struct {
 	teller
 	// due is when the mode changes by itself; zero: it does not.
 	due time.Time
+	// asked is when a person has asked for a lockdown last.
+	asked time.Time
 }
 
 func lockdownSpan(c shivx.ModeChange) (made, until time.Time) { return c.At, c.Until }

@@ -207,11 +207,12 @@ func TestDefenseLockdownThatNobodyConfirmsRollsBack(t *testing.T) {
 
 func TestDefenseLockdownThatIsConfirmedHolds(t *testing.T) {
 	r := newDefending(t)
-	var set, early, confirmed, again *modeAnswer
+	var set, early, tooEarly, confirmed, again *modeAnswer
 	r.at(30*time.Second, func() { early = r.update(shivx.UpdateConfirm, workflows.By{By: "ben"}) })
 	r.at(time.Minute, func() {
 		set = r.update(shivx.UpdateSetMode, map[string]string{"mode": "lockdown", "by": "ana", "why": "intruder", "confirm_within": "5m"})
 	})
+	r.at(time.Minute, func() { tooEarly = r.update(shivx.UpdateConfirm, workflows.By{By: "ana"}) })
 	r.at(5*time.Minute, func() { confirmed = r.update(shivx.UpdateConfirm, workflows.By{By: "ben"}) })
 	r.at(6*time.Minute, func() { again = r.update(shivx.UpdateConfirm, workflows.By{By: "eve"}) })
 	// A host that did not know has begun one, and rolls back.
@@ -226,6 +227,7 @@ func TestDefenseLockdownThatIsConfirmedHolds(t *testing.T) {
 	r.at(101*time.Hour, func() { r.env.SignalWorkflow(shivx.SignalRestore, map[string]string{"by": "ana", "why": "all clear"}) })
 	got := r.run(102 * time.Hour)
 	require.ErrorContains(t, early.rejected, "no lockdown waits to be confirmed")
+	require.ErrorContains(t, tooEarly.rejected, "the lockdown begins only now")
 	require.Equal(t, r.began.Add(6*time.Minute), set.got.Until)
 	require.True(t, set.got.Unconfirmed)
 	require.False(t, confirmed.got.Unconfirmed)
