@@ -156,6 +156,9 @@ func newGate(tb testing.TB, client string) *asker {
 		sources[i] = fmt.Sprintf("203.0.%d.%d", 113+i/256, i%256)
 	}
 	s.isolatesMany(sources...)
+	// It comes back when all of them are recorded: nothing else goes on after that.
+	_, err := s.guardian.Isolate(tb.Context(), shivx.IsolationRequest{Source: "203.0.120.1", By: "test", Indefinite: true})
+	require.NoError(tb, err)
 	a := &asker{handler: s.Handler(), request: httptest.NewRequest("GET", checkPath, nil), body: &rewound{}, sink: sink{header: http.Header{}}}
 	a.request.Host = s.Address()
 	asks(appToken, proxyPeer, "X-Forwarded-For", client)(a.request)
