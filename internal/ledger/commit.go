@@ -118,7 +118,7 @@ func (l *Ledger) write(b *batch, reqs []*request) error {
 	}
 	err := l.flush(b)
 	if err == nil {
-		err = l.fdatasync(l.file)
+		err = l.opts.fdatasync(l.file)
 	}
 	if cap(l.out) > 2*flushSize {
 		l.out = nil
@@ -229,7 +229,7 @@ func (l *Ledger) resume(f *os.File, failed bool) error {
 		if err := f.Truncate(l.off); err != nil {
 			return writeHint(fmt.Errorf("reopen: %w", err))
 		}
-		if err := l.fdatasync(f); err != nil {
+		if err := l.opts.fdatasync(f); err != nil {
 			return writeHint(fmt.Errorf("reopen: %w", err))
 		}
 		return l.checkLast(f)

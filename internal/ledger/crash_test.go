@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -197,16 +198,15 @@ func TestCrashInTheMiddleOfRotation(t *testing.T) {
 
 func TestFailedSyncIsNeverAcknowledged(t *testing.T) {
 	path := tempLedger(t)
-	l := open(t, path, Options{})
-	recs := appendN(t, l, 0, 3)
-	failing := true
-	real := l.fdatasync
-	l.fdatasync = func(f *os.File) error {
-		if failing {
+	var failing atomic.Bool
+	l := open(t, path, Options{fdatasync: func(f *os.File) error {
+		if failing.Load() {
 			return os.NewSyscallError("fdatasync", unix.EIO)
 		}
-		return real(f)
-	}
+		return fdatasync(f)
+	}})
+	recs := appendN(t, l, 0, 3)
+	failing.Store(true)
 	for range 3 {
 		_, err := l.Append(t.Context(), "key-3", eventOf(3))
 		require.ErrorIs(t, err, unix.EIO)
@@ -216,7 +216,7 @@ func TestFailedSyncIsNeverAcknowledged(t *testing.T) {
 		require.False(t, ok)
 	}
 	require.Equal(t, recs, readAll(t, path), "what failed is taken back")
-	failing = false
+	failing.Store(false)
 	recs = append(recs, appendN(t, l, 3, 3)...)
 	require.EqualValues(t, 6, recs[5].Seq)
 	require.NoError(t, l.Close())
@@ -226,15 +226,20 @@ func TestFailedSyncIsNeverAcknowledged(t *testing.T) {
 
 func TestLostAcknowledgedRecordFailsTheLedger(t *testing.T) {
 	path := tempLedger(t)
-	l := open(t, path, Options{})
-	appendN(t, l, 0, 3)
-	real := l.fdatasync
-	l.fdatasync = func(f *os.File) error {
-		l.fdatasync = real
-		// The disk gives back something else than what it has confirmed.
-		_, err := f.WriteAt([]byte("X"), 2*l.off/3+20)
+	var failing atomic.Bool
+	l := open(t, path, Options{fdatasync: func(f *os.File) error {
+		if f.Name() != path || !failing.CompareAndSwap(true, false) {
+			return fdatasync(f)
+		}
+		// The disk gives back something else in the third of four records than it has confirmed.
+		info, err := f.Stat()
+		if err == nil {
+			_, err = f.WriteAt([]byte("X"), info.Size()*5/8)
+		}
 		return errors.Join(os.NewSyscallError("fdatasync", unix.EIO), err)
-	}
+	}})
+	appendN(t, l, 0, 3)
+	failing.Store(true)
 	_, err := l.Append(t.Context(), "", eventOf(3))
 	require.ErrorIs(t, err, unix.EIO)
 	for range 2 {

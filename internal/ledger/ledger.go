@@ -51,6 +51,9 @@ type Options struct {
 	// OnHead is called with each new head, in order, to hand it to a witness. It must not block
 	// for long and must not call Sign or Close.
 	OnHead func(Head)
+
+	// fdatasync is replaced by tests that need it to fail.
+	fdatasync func(*os.File) error
 }
 
 func (o Options) withDefaults() Options {
@@ -69,6 +72,9 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if o.fdatasync == nil {
+		o.fdatasync = fdatasync
+	}
 	return o
 }
 
@@ -78,8 +84,6 @@ type Ledger struct {
 	opts Options
 	log  *slog.Logger
 	lock *os.File
-	// fdatasync is replaced by tests that need it to fail.
-	fdatasync func(*os.File) error
 
 	queue queue
 
@@ -127,7 +131,7 @@ func Open(path string, o Options) (l *Ledger, err error) {
 	}
 	o = o.withDefaults()
 	l = &Ledger{
-		path: path, opts: o, log: o.Logger.With("ledger", path), lock: lock, fdatasync: fdatasync,
+		path: path, opts: o, log: o.Logger.With("ledger", path), lock: lock,
 		index: map[keyID]location{}, hash: zeroHash, grown: make(chan struct{}), done: make(chan struct{}),
 		opened: time.Now(),
 	}

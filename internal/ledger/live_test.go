@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,16 +134,19 @@ func TestEveryByteOfTheHeadsCounts(t *testing.T) {
 // TestWritingShowsADiskThatHangs: nothing is being written at rest, and the time grows while the
 // disk does not answer.
 func TestWritingShowsADiskThatHangs(t *testing.T) {
-	l := open(t, tempLedger(t), Options{})
+	path := tempLedger(t)
+	hangs, release := make(chan struct{}), make(chan struct{})
+	var hanging atomic.Bool
+	l := open(t, path, Options{fdatasync: func(f *os.File) error {
+		if f.Name() == path && hanging.CompareAndSwap(true, false) {
+			close(hangs)
+			<-release
+		}
+		return fdatasync(f)
+	}})
 	appendN(t, l, 0, 1)
 	require.Eventually(t, func() bool { return l.Writing() == 0 }, 10*time.Second, time.Millisecond)
-	hangs, release := make(chan struct{}), make(chan struct{})
-	real := l.fdatasync
-	l.fdatasync = func(f *os.File) error {
-		close(hangs)
-		<-release
-		return real(f)
-	}
+	hanging.Store(true)
 	done := make(chan error, 1)
 	go func() {
 		_, err := l.Append(context.Background(), "held up", eventOf(1))
@@ -154,5 +158,4 @@ func TestWritingShowsADiskThatHangs(t *testing.T) {
 	close(release)
 	require.NoError(t, <-done)
 	require.Eventually(t, func() bool { return l.Writing() == 0 }, 10*time.Second, time.Millisecond)
-	l.fdatasync = real
 }

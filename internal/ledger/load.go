@@ -60,7 +60,7 @@ func (l *Ledger) load() (*tornLine, error) {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	// What a killed writer left behind is complete, but may not have reached the disk.
-	if err := l.fdatasync(l.file); err != nil {
+	if err := l.opts.fdatasync(l.file); err != nil {
 		return nil, writeHint(fmt.Errorf("open ledger: %w", err))
 	}
 	l.off, l.rotateAt = end.off, l.opts.MaxBytes
@@ -125,7 +125,7 @@ func (l *Ledger) repairTail(f *os.File) (tail, error) {
 	if err != nil {
 		return tail{}, writeHint(fmt.Errorf("repair torn tail: %w", err))
 	}
-	if err := errors.Join(f.Truncate(end), l.fdatasync(f), syncDir(l.path)); err != nil {
+	if err := errors.Join(f.Truncate(end), l.opts.fdatasync(f), syncDir(l.path)); err != nil {
 		return tail{}, writeHint(fmt.Errorf("repair torn tail: %w", err))
 	}
 	if torn.File != "" {

@@ -169,7 +169,7 @@ func (l *Ledger) signLocked(seq uint64, hash string, segment uint64) (Head, erro
 	}
 	_, err = s.file.WriteAt(append(line, '\n'), s.off)
 	if err == nil {
-		err = l.fdatasync(s.file)
+		err = l.opts.fdatasync(s.file)
 	}
 	if err != nil {
 		_ = s.file.Truncate(s.off)
