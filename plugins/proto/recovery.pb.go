@@ -66,7 +66,7 @@ type Description struct {
 	// process, network, data, state, database or custom.
 	RecoveryType string `protobuf:"bytes,3,opt,name=recovery_type,json=recoveryType,proto3" json:"recovery_type,omitempty"`
 	Summary      string `protobuf:"bytes,4,opt,name=summary,proto3" json:"summary,omitempty"`
-	// Steps the plugin implements: recover always; isolate, reintegrate, checkpoint, validate, undo, mark, done, check where it can.
+	// Steps the plugin implements: recover always; isolate, reintegrate, checkpoint, validate, undo, stop, start, mark, done, check where it can.
 	Steps []string `protobuf:"bytes,5,rep,name=steps,proto3" json:"steps,omitempty"`
 	// The recovery changes data or cannot be undone: an approval is advisable.
 	Destructive bool `protobuf:"varint,6,opt,name=destructive,proto3" json:"destructive,omitempty"`

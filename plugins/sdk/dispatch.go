@@ -46,6 +46,7 @@ func Abilities(p Plugin) []Step {
 	_, checkpointer := p.(Checkpointer)
 	_, validator := p.(Validator)
 	_, undoer := p.(Undoer)
+	_, stopper := p.(Stopper)
 	_, resumer := p.(Resumer)
 	_, checker := p.(OptionsChecker)
 	add(isolator, StepIsolate)
@@ -54,6 +55,7 @@ func Abilities(p Plugin) []Step {
 	add(validator, StepValidate)
 	add(isolator, StepReintegrate)
 	add(undoer, StepUndo)
+	add(stopper, StepStop, StepStart)
 	add(resumer, StepMark, StepDone)
 	add(checker, StepCheck)
 	return steps
@@ -134,6 +136,14 @@ func ability(p Plugin, step Step) func(context.Context, Request) (Result, error)
 	case StepReintegrate:
 		if a, ok := p.(Isolator); ok {
 			return a.Reintegrate
+		}
+	case StepStop:
+		if a, ok := p.(Stopper); ok {
+			return a.Stop
+		}
+	case StepStart:
+		if a, ok := p.(Stopper); ok {
+			return a.Start
 		}
 	case StepCheckpoint:
 		if a, ok := p.(Checkpointer); ok {

@@ -45,6 +45,15 @@ type Isolator interface {
 	Reintegrate(ctx context.Context, req Request) (Result, error)
 }
 
+// Stopper stops and starts the component's service, so that its files can be put back meanwhile.
+// Both say how it stands when they return, and are safe to call again.
+type Stopper interface {
+	// Stop ends the service and returns when nothing of it runs; one that does not run is a success.
+	Stop(ctx context.Context, req Request) (Result, error)
+	// Start starts the service; one that runs is a success.
+	Start(ctx context.Context, req Request) (Result, error)
+}
+
 // Checkpointer adds state that files do not show to a checkpoint, by writing into Request.CheckpointDir.
 type Checkpointer interface {
 	Checkpoint(ctx context.Context, req Request) (Result, error)
@@ -98,6 +107,8 @@ const (
 	StepMark        Step = "mark"
 	StepDone        Step = "done"
 	StepCheck       Step = "check"
+	StepStop        Step = "stop"
+	StepStart       Step = "start"
 )
 
 // Description says what a plugin is.

@@ -128,7 +128,9 @@ func (able) Checkpoint(context.Context, Request) (Result, error) {
 func (able) Validate(context.Context, Request) (Result, error) {
 	return Result{Summary: "validate"}, nil
 }
-func (able) Undo(context.Context, Request) (Result, error) { return Result{Summary: "undo"}, nil }
+func (able) Undo(context.Context, Request) (Result, error)  { return Result{Summary: "undo"}, nil }
+func (able) Stop(context.Context, Request) (Result, error)  { return Result{Summary: "stop"}, nil }
+func (able) Start(context.Context, Request) (Result, error) { return Result{Summary: "start"}, nil }
 func (able) Mark(_ context.Context, s Step, r Request) (string, error) {
 	if r.Key == "long" {
 		return strings.Repeat("m", MaxMark+1), nil
@@ -143,13 +145,13 @@ func (able) CheckOptions(json.RawMessage) error                      { return er
 
 func TestAbilitiesComeFromTheInterfaces(t *testing.T) {
 	require.Equal(t, []Step{StepRecover}, Describe(plain{}).Steps)
-	require.Equal(t, []Step{StepIsolate, StepCheckpoint, StepRecover, StepValidate, StepReintegrate, StepUndo, StepMark, StepDone, StepCheck},
+	require.Equal(t, []Step{StepIsolate, StepCheckpoint, StepRecover, StepValidate, StepReintegrate, StepUndo, StepStop, StepStart, StepMark, StepDone, StepCheck},
 		Abilities(able{}))
 }
 
 func TestDispatch(t *testing.T) {
 	p := able{plain{func(context.Context, Request) (Result, error) { return Result{Summary: "recover"}, nil }}}
-	for _, step := range []Step{StepIsolate, StepCheckpoint, StepRecover, StepValidate, StepReintegrate, StepUndo} {
+	for _, step := range []Step{StepIsolate, StepCheckpoint, StepRecover, StepValidate, StepReintegrate, StepUndo, StepStop, StepStart} {
 		reply, err := Dispatch(t.Context(), p, step, Request{})
 		require.NoError(t, err)
 		require.Equal(t, string(step), reply.Summary)

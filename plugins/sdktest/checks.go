@@ -16,7 +16,7 @@ var (
 	types    = []string{"process", "network", "data", "state", "database", "custom"}
 	steps    = []sdk.Step{
 		sdk.StepIsolate, sdk.StepCheckpoint, sdk.StepRecover, sdk.StepValidate, sdk.StepReintegrate,
-		sdk.StepUndo, sdk.StepMark, sdk.StepDone, sdk.StepCheck,
+		sdk.StepUndo, sdk.StepStop, sdk.StepStart, sdk.StepMark, sdk.StepDone, sdk.StepCheck,
 	}
 )
 
@@ -138,7 +138,7 @@ func (b *bench) plan(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, step := range []sdk.Step{sdk.StepIsolate, sdk.StepCheckpoint, sdk.StepRecover, sdk.StepValidate, sdk.StepReintegrate, sdk.StepUndo} {
+	for _, step := range []sdk.Step{sdk.StepIsolate, sdk.StepCheckpoint, sdk.StepRecover, sdk.StepValidate, sdk.StepReintegrate, sdk.StepUndo, sdk.StepStop, sdk.StepStart} {
 		if !b.can(step) {
 			continue
 		}
