@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/shivx/shivx/activities"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
@@ -80,7 +82,7 @@ func TestAStopIsPassedOnToTheAttemptThatIsWaitedFor(t *testing.T) {
 func TestAStepThatLostTouchHearsOfTheStopOfTheAgent(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	stopping := make(chan struct{})
-	step, end := lasting(ctx, stopping)
+	step, end := activities.Lasting(ctx, stopping)
 	defer end()
 	cancel(serviceerror.NewUnavailable("connection refused"))
 	require.NoError(t, step.Err())
@@ -103,7 +105,7 @@ func TestAStepOutlivesALostConnectionOnly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(context.Background())
-			step, end := lasting(ctx, nil)
+			step, end := activities.Lasting(ctx, nil)
 			defer end()
 			cancel(c.cause)
 			select {

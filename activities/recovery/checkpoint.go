@@ -45,7 +45,7 @@ func (a *Activities) Checkpoint(ctx context.Context, in activities.CheckpointInp
 		}
 		defer a.copies.Add(-1)
 	}
-	ctx, stop := guard(ctx, checkpointTimeout)
+	ctx, stop := activities.Guard(ctx, checkpointTimeout)
 	defer stop()
 	key := effectKey(in.StepInput, string(shivx.StepCheckpoint))
 	ctx, leave, err := a.attempts.enter(ctx, key)

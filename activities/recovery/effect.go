@@ -33,7 +33,7 @@ var stepOf = map[sdk.Step]shivx.Step{
 // activity is run. The ledger tells what came before: nothing, a start without an end (a crash
 // cut the step off), or the end.
 func (a *Activities) effect(ctx context.Context, in activities.StepInput, step sdk.Step, use config.Use) (activities.StepResult, error) {
-	ctx, stop := guard(ctx, use.Timeout)
+	ctx, stop := activities.Guard(ctx, use.Timeout)
 	defer stop()
 	e, err := a.prepare(ctx, in, step, use)
 	if err != nil || e.skip != "" {
@@ -217,10 +217,10 @@ func (e *effectRun) after(ctx context.Context, res activities.StepResult, failur
 	case failure == nil:
 		e.end(ctx, e.line(shivx.EventStepDone, shivx.SeverityInfo, res.Summary, res))
 		return res, nil
-	case toBeResumed(ctx):
+	case activities.ToBeResumed(ctx):
 		return res, fmt.Errorf("%s: the step %s was cut off and is to be resumed: %w", e.name, e.step, context.Cause(ctx))
 	}
-	e.end(ctx, e.line(shivx.EventStepFailed, shivx.SeverityWarning, e.name+": "+withHint(timedOut(ctx, failure)), nil))
+	e.end(ctx, e.line(shivx.EventStepFailed, shivx.SeverityWarning, e.name+": "+withHint(activities.TimedOut(ctx, failure)), nil))
 	return res, stepError(ctx, e.name, failure)
 }
 
@@ -243,4 +243,13 @@ func (e *effectRun) line(event string, sev shivx.Severity, msg string, details a
 		r.DurationMS = time.Since(e.started).Milliseconds()
 	}
 	return r
+}
+
+// stepError turns the error of a plugin into one that the workflow decides on. A step that was
+// stopped did not fail: its error is the reason why it was stopped.
+func stepError(ctx context.Context, plugin string, err error) error {
+	if why := activities.Stopped(ctx); why != nil {
+		return why
+	}
+	return pluginError(plugin, activities.TimedOut(ctx, err))
 }

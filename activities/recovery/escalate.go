@@ -24,7 +24,7 @@ type told struct {
 // once: a repetition finds it in the ledger. It needs no configuration of the component, so that
 // it can speak for one whose host is gone.
 func (a *Activities) Escalate(ctx context.Context, in activities.EscalateInput) (activities.EscalateResult, error) {
-	ctx, stop := guard(ctx, escalateTimeout)
+	ctx, stop := activities.Guard(ctx, escalateTimeout)
 	defer stop()
 	key := in.Run + "/escalation/" + in.Key
 	ctx, leave, err := a.attempts.enter(ctx, key)
@@ -38,7 +38,7 @@ func (a *Activities) Escalate(ctx context.Context, in activities.EscalateInput) 
 	var res activities.EscalateResult
 	res.Told, res.Failed = a.Notifier.Send(ctx, in)
 	if len(res.Told) == 0 && len(res.Failed) > 0 {
-		if why := stopped(ctx); why != nil {
+		if why := activities.Stopped(ctx); why != nil {
 			return res, why
 		}
 		return res, shivx.Hint(fmt.Errorf("nobody was told: no way worked of %s", strings.Join(res.Failed, ", ")),

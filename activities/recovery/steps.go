@@ -22,7 +22,7 @@ func (a *Activities) Inspect(ctx context.Context, in activities.InspectInput) (a
 	if err != nil {
 		return activities.Inspection{}, err
 	}
-	ctx, stop := guard(ctx, inspectTimeout)
+	ctx, stop := activities.Guard(ctx, inspectTimeout)
 	defer stop()
 	return a.inspect(ctx, c)
 }
@@ -52,7 +52,7 @@ func (a *Activities) inspect(ctx context.Context, c config.Component) (activitie
 			out.Unhealthy = append(out.Unhealthy, d)
 		}
 	}
-	return out, stopped(ctx)
+	return out, activities.Stopped(ctx)
 }
 
 // PolicyOf returns what a component's entity must know of its configuration.

@@ -33,7 +33,7 @@ func (a *Activities) Validate(ctx context.Context, in activities.ValidateInput) 
 	for _, p := range parts {
 		whole += p.budget
 	}
-	ctx, stop := guard(ctx, whole)
+	ctx, stop := activities.Guard(ctx, whole)
 	defer stop()
 	crashpoint.Reach(string(shivx.StepValidate), crashpoint.Before)
 	var v activities.Validation
@@ -69,7 +69,7 @@ func (p part) run(ctx context.Context, v *activities.Validation) error {
 	if err == nil {
 		return nil
 	}
-	if why := stopped(ctx); why != nil {
+	if why := activities.Stopped(ctx); why != nil {
 		return why
 	}
 	if bound.Err() != nil {

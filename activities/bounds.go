@@ -1,4 +1,4 @@
-package recovery
+package activities
 
 import (
 	"context"
@@ -9,23 +9,25 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/worker"
-
-	"github.com/shivx/shivx/activities"
 )
 
-// guard bounds a step by its timeout and tells Temporal that it lives until stop is called. It
-// ends when the step is to be stopped, and not when a heartbeat got no answer; see lasting.
-func guard(ctx context.Context, timeout time.Duration) (bound context.Context, stop func()) {
-	ctx, let := lasting(ctx, activity.GetWorkerStopChannel(ctx))
+// Guard bounds a step by its timeout and tells Temporal that it lives until stop is called. It
+// ends when the step is to be stopped, and not when a heartbeat got no answer; see Lasting. Outside
+// of an activity, where there is nobody to tell, the timeout is all.
+func Guard(ctx context.Context, timeout time.Duration) (bound context.Context, stop func()) {
+	if !activity.IsActivity(ctx) {
+		return context.WithTimeoutCause(ctx, timeout, tooLong(timeout))
+	}
+	ctx, let := Lasting(ctx, activity.GetWorkerStopChannel(ctx))
 	ctx, still := beat(ctx, timeout)
 	return ctx, func() { still(); let() }
 }
 
-// lasting returns a context that ends when the step is to be stopped, and not when the agent has
+// Lasting returns a context that ends when the step is to be stopped, and not when the agent has
 // merely lost touch with Temporal: a step cut off halfway does more harm than one nobody waits
 // for, and the next attempt finds its end in the ledger. stopping is closed when the agent
 // stops, which a context that has lost touch does not tell any more.
-func lasting(ctx context.Context, stopping <-chan struct{}) (context.Context, func()) {
+func Lasting(ctx context.Context, stopping <-chan struct{}) (context.Context, func()) {
 	out, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	unhook := context.AfterFunc(ctx, func() {
 		if cause := context.Cause(ctx); !lostTouch(cause) {
@@ -57,38 +59,33 @@ func lostTouch(cause error) bool {
 // beat bounds a step by its timeout and tells Temporal that it lives until stop is called, also
 // while what was stopped winds down.
 func beat(ctx context.Context, timeout time.Duration) (bound context.Context, stop func()) {
-	still := activities.Beat(ctx)
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the step took longer than its timeout of %s", timeout))
+	still := Beat(ctx)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, tooLong(timeout))
 	return ctx, func() { still(); cancel() }
 }
 
-// stopped returns why ctx was cancelled; nil when it goes on or has only run out of time.
-func stopped(ctx context.Context) error {
+func tooLong(timeout time.Duration) error {
+	return fmt.Errorf("the step took longer than its timeout of %s", timeout)
+}
+
+// Stopped returns why ctx was cancelled; nil when it goes on or has only run out of time.
+func Stopped(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return context.Cause(ctx)
 	}
 	return nil
 }
 
-// toBeResumed says whether a step was ended to be taken up again later, as after a crash:
+// ToBeResumed says whether a step was ended to be taken up again later, as after a crash:
 // by the stop of the agent, or by a person who paused or reset the activity.
-func toBeResumed(ctx context.Context) bool {
+func ToBeResumed(ctx context.Context) bool {
 	cause := context.Cause(ctx)
 	return errors.Is(cause, worker.ErrWorkerShutdown) ||
 		errors.Is(cause, activity.ErrActivityPaused) || errors.Is(cause, activity.ErrActivityReset)
 }
 
-// stepError turns the error of a plugin into one that the workflow decides on. A step that was
-// stopped did not fail: its error is the reason why it was stopped.
-func stepError(ctx context.Context, plugin string, err error) error {
-	if why := stopped(ctx); why != nil {
-		return why
-	}
-	return pluginError(plugin, timedOut(ctx, err))
-}
-
-// timedOut adds to the error of a step that its own timeout has ended how long that is.
-func timedOut(ctx context.Context, err error) error {
+// TimedOut adds to the error of a step that its own timeout has ended how long that is.
+func TimedOut(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
