@@ -12,12 +12,19 @@ const (
 
 	TypeThreatIsolation = "ThreatIsolation"
 	TypeDefenseMode     = "DefenseMode"
+
+	TypeGoldenBackup  = "GoldenBackup"
+	TypeGoldenVerify  = "GoldenVerify"
+	TypeGoldenRestore = "GoldenRestore"
+	TypeSafeSnapshot  = "SafeSnapshot"
 )
 
 // CriticalRunbooks lists the workflow types that may start in DefenseLockdown: those that heal a host,
-// and those that guard it.
+// those that guard it, and those that bring its state back. A GoldenBackup is none of them: it would keep
+// the state of a host under attack, and remove an older one for it.
 func CriticalRunbooks() []string {
-	return []string{TypeSelfHeal, TypeComponent, TypeDegradationResponse, TypeLedgerWitness, TypeThreatIsolation, TypeDefenseMode}
+	return []string{TypeSelfHeal, TypeComponent, TypeDegradationResponse, TypeLedgerWitness, TypeThreatIsolation, TypeDefenseMode,
+		TypeGoldenVerify, TypeGoldenRestore, TypeSafeSnapshot}
 }
 
 // CriticalRunbook says whether a workflow of that type may start in DefenseLockdown.
@@ -93,6 +100,8 @@ const (
 	QueryStatus = "status"
 	// QueryHeads returns the heads a LedgerWitness has seen.
 	QueryHeads = "heads"
+	// QueryProgress returns how far a golden run is.
+	QueryProgress = "progress"
 )
 
 // ComponentID is the workflow id of the entity of t.
@@ -110,6 +119,10 @@ func DegradationID(host string) string { return "degradation@" + host }
 // IsolationID is the workflow id of the ThreatIsolation of a source in the form of SourceString.
 func IsolationID(source string) string { return "isolation/" + source }
 
+// GoldenID is the workflow id of an action on a set; only one run of each can be open. Whoever starts a
+// run under another id is kept apart by the locks of the store.
+func GoldenID(a GoldenAction, t GoldenTarget) string { return "golden/" + string(a) + "/" + t.String() }
+
 // DefenseModeID is the workflow id of the one DefenseMode of a fleet.
 const DefenseModeID = "defense-mode"
 
@@ -119,4 +132,11 @@ const (
 	MemoIsolation = "isolation"
 	// MemoMode has the FleetMode of a DefenseMode.
 	MemoMode = "mode"
+)
+
+// Memos of a schedule: what a list of schedules does not tell otherwise.
+const (
+	// MemoScheduleWhen says in words when it starts something, MemoScheduleTarget for what.
+	MemoScheduleWhen   = "shivx_when"
+	MemoScheduleTarget = "shivx_target"
 )

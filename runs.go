@@ -21,6 +21,11 @@ const (
 	RunbookDegradation = "degradation"
 	RunbookIsolation   = "isolation"
 	RunbookDefense     = "defense"
+
+	RunbookGoldenBackup  = "golden-backup"
+	RunbookGoldenVerify  = "golden-verify"
+	RunbookGoldenRestore = "golden-restore"
+	RunbookSafeSnapshot  = "safe-snapshot"
 )
 
 // Custom search attributes.
@@ -29,6 +34,8 @@ const (
 	AttrHost      = "ShivxHost"
 	AttrRunbook   = "ShivxRunbook"
 	AttrOutcome   = "ShivxOutcome"
+	// AttrSet is the golden set of a run.
+	AttrSet = "ShivxSet"
 	// AttrChanged is when what a memo of the run says was changed last, by the server's clock.
 	AttrChanged = "ShivxChanged"
 )
@@ -46,7 +53,7 @@ type SearchAttribute struct{ Name, Type string }
 func SearchAttributes() []SearchAttribute {
 	return []SearchAttribute{
 		{AttrComponent, AttrKeyword}, {AttrHost, AttrKeyword}, {AttrRunbook, AttrKeyword}, {AttrOutcome, AttrKeyword},
-		{AttrChanged, AttrDatetime},
+		{AttrSet, AttrKeyword}, {AttrChanged, AttrDatetime},
 	}
 }
 
@@ -110,11 +117,13 @@ type Approval struct {
 type RecoveryRecord struct {
 	EventID   string    `json:"event_id"`
 	Timestamp time.Time `json:"timestamp"`
-	// EventType is fault, resolved, step_started, step_done, step_failed, recovery, checkpoint or escalation.
-	EventType string   `json:"event_type"`
-	Component string   `json:"component"`
-	Host      string   `json:"host"`
-	Severity  Severity `json:"severity"`
+	// EventType is fault, resolved, step_started, step_done, step_failed, recovery, checkpoint, golden or escalation.
+	EventType string `json:"event_type"`
+	Component string `json:"component"`
+	// Set is the golden set, of golden runs and their steps.
+	Set      string   `json:"set,omitempty"`
+	Host     string   `json:"host"`
+	Severity Severity `json:"severity"`
 	// Run is the workflow id and run id, parted by a blank.
 	Run      string `json:"run,omitempty"`
 	Step     Step   `json:"step,omitempty"`
@@ -138,6 +147,7 @@ const (
 	EventStepFailed  = "step_failed"
 	EventRecovery    = "recovery"
 	EventCheckpoint  = "checkpoint"
+	EventGolden      = "golden"
 	EventEscalation  = "escalation"
 )
 

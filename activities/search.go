@@ -12,6 +12,7 @@ var (
 	AttrHost      = temporal.NewSearchAttributeKeyKeyword(shivx.AttrHost)
 	AttrRunbook   = temporal.NewSearchAttributeKeyKeyword(shivx.AttrRunbook)
 	AttrOutcome   = temporal.NewSearchAttributeKeyKeyword(shivx.AttrOutcome)
+	AttrSet       = temporal.NewSearchAttributeKeyKeyword(shivx.AttrSet)
 	AttrChanged   = temporal.NewSearchAttributeKeyTime(shivx.AttrChanged)
 )
 
@@ -30,6 +31,15 @@ func IsolationAttributes(i shivx.Isolation) temporal.SearchAttributes {
 	updates := []temporal.SearchAttributeUpdate{AttrRunbook.ValueSet(shivx.RunbookIsolation), AttrChanged.ValueSet(i.Changed)}
 	if i.Host != "" {
 		updates = append(updates, AttrHost.ValueSet(i.Host))
+	}
+	return temporal.NewSearchAttributes(updates...)
+}
+
+// GoldenAttributes returns what a golden run on t is found by.
+func GoldenAttributes(a shivx.GoldenAction, t shivx.GoldenTarget) temporal.SearchAttributes {
+	updates := []temporal.SearchAttributeUpdate{AttrRunbook.ValueSet(GoldenRunbook(a)), AttrSet.ValueSet(t.Set)}
+	if t.Host != "" {
+		updates = append(updates, AttrHost.ValueSet(t.Host))
 	}
 	return temporal.NewSearchAttributes(updates...)
 }

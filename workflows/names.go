@@ -23,6 +23,11 @@ func Register(r worker.WorkflowRegistry) {
 
 		shivx.TypeThreatIsolation: ThreatIsolation,
 		shivx.TypeDefenseMode:     DefenseMode,
+
+		shivx.TypeGoldenBackup:  GoldenBackup,
+		shivx.TypeGoldenVerify:  GoldenVerify,
+		shivx.TypeGoldenRestore: GoldenRestore,
+		shivx.TypeSafeSnapshot:  SafeSnapshot,
 	} {
 		r.RegisterWorkflowWithOptions(w, workflow.RegisterOptions{Name: name})
 	}

@@ -48,6 +48,19 @@ func hostChange(ctx workflow.Context, host, summary string, timeout time.Duratio
 	})
 }
 
+// How often a step that copies much tells that it is alive: it may have little of the processor, and two
+// attempts at once would be worse than a late one.
+const copyHeartbeat = 10 * time.Second
+
+// longCopy is hostChange for activities that read or write much. They go on where they were when they are
+// tried again.
+func longCopy(ctx workflow.Context, host, summary string, timeout time.Duration) workflow.Context {
+	ctx = hostChange(ctx, host, summary, timeout)
+	o := workflow.GetActivityOptions(ctx)
+	o.HeartbeatTimeout = copyHeartbeat
+	return workflow.WithActivityOptions(ctx, o)
+}
+
 // hostApply is hostChange for the hooks of a host. The host does what is newest by then: when a newer
 // change calls this one off, nobody waits for its end.
 func hostApply(ctx workflow.Context, host, summary string) workflow.Context {

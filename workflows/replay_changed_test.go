@@ -22,6 +22,8 @@ func TestReplayFindsChangedWorkflows(t *testing.T) {
 		"a timer added":         {func(c *changed) { c.timer = true }, []string{"healed", "component", "busy", "degradation-response", "isolation-expired", "defense-mode"}},
 		"people not told":       {func(c *changed) { c.leaveOut = "Escalate" }, []string{"degradation-response", "defense-mode"}},
 		"no look back":          {func(c *changed) { c.leaveOut = "LastLift" }, []string{"isolation-expired", "isolation-restored"}},
+		"restored unverified":   {func(c *changed) { c.leaveOut = "VerifyGolden" }, []string{"golden-restored", "golden-undone", "golden-plan"}},
+		"nothing put back":      {func(c *changed) { c.leaveOut = "UndoRestore" }, []string{"golden-undone", "golden-put-back"}},
 		"another child started": {func(c *changed) { c.child = "Repair" }, []string{"component", "isolation-by-hand"}},
 	}
 	all := readHistories(t)

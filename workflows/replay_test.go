@@ -53,6 +53,18 @@ var histories = map[string][]string{
 	"isolation-handed-over": {"WORKFLOW_ALREADY_EXISTS", "EXTERNAL_WORKFLOW_EXECUTION_SIGNALED", `"outcome":"handed-over"`},
 	"defense-mode": {"configure", "threat", "ELEVATED", "there was no serious threat", "was tampered with", "nobody has confirmed",
 		"TIMER_FIRED", "set-mode", "confirmed: intruder", "all clear", "Escalate"},
+
+	"golden-backup": {"LocateSet", "TakeGolden", "PruneGoldens", "Escalate", "LogGolden", `"outcome":"stored"`},
+	"golden-verify": {"VerifyGolden", "packs/ab/abcd.pack", "Escalate", `"outcome":"damaged"`},
+	"golden-restored": {"FindGolden", "VerifyGolden", "approve", "go ahead", "StageRestore", "ValidateRestore", "Busy", "TIMER_FIRED", "StopService",
+		"SwapRestore", "StartService", "LoadRestore", "CheckServices", "FinishRestore", "released", `"outcome":"restored"`},
+	"golden-undone":          {"UndoRestore", "TIMER_FIRED", "DiscardRestore", "released", "Escalate", `"outcome":"undone"`},
+	"golden-aborted":         {"ACTIVITY_TASK_CANCELED", "wrong set", "DiscardRestore", `"outcome":"aborted"`},
+	"golden-put-back":        {"CANCEL_REQUESTED", "UndoRestore", "StartService", "CheckServices", `"outcome":"aborted"`},
+	"golden-denied":          {"not now", `"outcome":"refused"`},
+	"golden-plan":            {"StageRestore", `"plan":true`, `"outcome":"planned"`},
+	"safe-snapshot-taken":    {"TakeGolden", `"kind":"snapshot"`, `"outcome":"stored"`},
+	"safe-snapshot-restored": {"SwapRestore", `"kind":"snapshot"`, `"outcome":"restored"`},
 }
 
 func historyFile(name string) string { return filepath.Join("testdata", "histories", name+".json") }

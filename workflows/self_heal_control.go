@@ -1,10 +1,6 @@
 package workflows
 
 import (
-	"fmt"
-	"slices"
-	"time"
-
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -150,38 +146,13 @@ func (h *selfHeal) mayPause(by By) error {
 	return named(by)
 }
 
-func (h *selfHeal) mayApprove(d Decision) error {
-	switch {
-	case h.control.waiting == "":
-		return temporal.NewNonRetryableApplicationError("the run waits for no approval", "NotWaiting", nil)
-	case d.By == "":
-		return badInput(`say who decides: {"by":"NAME"}`)
-	case len(h.control.approval.Of) > 0 && !slices.Contains(h.control.approval.Of, d.By):
-		return temporal.NewNonRetryableApplicationError(
-			fmt.Sprintf("%s is not among those who may approve: %v", d.By, h.control.approval.Of), "NotAllowed", nil)
-	default:
-		return nil
-	}
-}
+func (h *selfHeal) mayApprove(d Decision) error { return h.control.mayApprove(d) }
 
-// approve records a decision; a second one by the same person replaces the first.
+// approve records a decision.
 func (h *selfHeal) approve(ctx workflow.Context, d Decision) (SelfHealStatus, error) {
-	h.control.decisions = slices.DeleteFunc(h.control.decisions, func(o Decision) bool { return o.By == d.By })
-	h.control.decisions = append(h.control.decisions, d)
+	h.control.decide(d)
 	h.show(ctx)
 	return h.status(), nil
-}
-
-// decided says whether the approval asked for is granted or refused; open is true while neither.
-func (c *control) decided() (granted, open bool) {
-	yes := 0
-	for _, d := range c.decisions {
-		if d.Deny {
-			return false, false
-		}
-		yes++
-	}
-	return yes >= c.approval.Required, yes < c.approval.Required
 }
 
 // allowed says whether a strategy may be used: what changes data needs a checkpoint and, where
@@ -212,42 +183,14 @@ func (h *selfHeal) unsafe(rung activities.Strategy) string {
 }
 
 func (h *selfHeal) awaitApproval(ctx workflow.Context, rung activities.Strategy) bool {
-	c := &h.control
-	c.waiting, c.approval, c.decisions = rung.Name, rung.Approval, nil
-	until := workflow.Now(ctx).Add(rung.Approval.TTL.Std())
-	h.note(ctx, fmt.Sprintf("%s waits for %d approval(s) until %s", rung.Name, rung.Approval.Required, until.Format(time.TimeOnly)))
-	inTime, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
-		Timeout:      rung.Approval.TTL.Std(),
-		TimerOptions: workflow.TimerOptions{Summary: "approval of " + rung.Name},
-	}, func() bool {
-		_, open := c.decided()
-		return !open
-	})
-	granted, _ := c.decided()
-	if !inTime {
-		granted = rung.Approval.Grant
-	}
-	c.waiting = ""
-	h.note(ctx, "")
+	granted, why, err := h.control.awaitApproval(ctx, rung.Name, rung.Approval, h.note)
 	if err != nil || h.stopped() {
 		return false
 	}
 	if !granted {
-		h.refuse(ctx, rung, refusal(c.decisions, inTime, rung.Approval))
+		h.refuse(ctx, rung, why)
 	}
 	return granted
-}
-
-func refusal(ds []Decision, inTime bool, a shivx.Approval) string {
-	for _, d := range ds {
-		if d.Deny {
-			return "refused by " + d.By + " " + d.Note
-		}
-	}
-	if !inTime {
-		return fmt.Sprintf("not approved within %s", a.TTL)
-	}
-	return "not approved"
 }
 
 // refuse notes a rung that was not used.

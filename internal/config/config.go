@@ -37,6 +37,8 @@ type Config struct {
 	Resilience Resilience `yaml:"resilience"`
 	// Guardian says which logs are read, who counts as an attacker, and how sources are kept out.
 	Guardian Guardian `yaml:"guardian"`
+	// Golden says what is backed up, where it is kept, and how it is restored.
+	Golden Golden `yaml:"golden"`
 }
 
 // Paths says where the agent keeps its files.

@@ -158,6 +158,8 @@ func TestDefault(t *testing.T) {
 	require.NoError(t, err)
 	want := Default()
 	want.Paths.Var, want.Resilience.FlagsFile = "/v", "/v/resilience/flags.json"
+	want.Golden.Store.Path = "/v/golden"
+	want.Golden.Sets[0].Paths, want.Golden.Sets[0].Exclude = cfg.Golden.Sets[0].Paths, cfg.Golden.Sets[0].Exclude // of the file's folder
 	assert.Equal(t, want, cfg)
 	assert.Equal(t, "127.0.0.1:9470", want.API.Listen)
 	assert.Equal(t, 10*time.Second, want.Defaults.Every)

@@ -19,6 +19,8 @@ func Default() *Config {
 	cfg.Guardian.Syslog.From = []string{"127.0.0.0/8", "::1/128"}
 	cfg.Guardian.Syslog.Formats = []string{"sshd"}
 	cfg.Resilience.FlagsFile = cfg.flagsFile()
+	cfg.Golden.Store.Path = cfg.goldenPath()
+	cfg.Golden.Sets = defaultSets("", "")
 	return cfg
 }
 
@@ -99,6 +101,7 @@ func (d *decoder) inherit(root *node) {
 	if !d.has(&cfg.Resilience.FlagsFile) {
 		cfg.Resilience.FlagsFile = cfg.flagsFile()
 	}
+	d.inheritGolden()
 	for i := range cfg.Components {
 		c := &cfg.Components[i]
 		if !d.has(&c.Failures) {

@@ -127,12 +127,14 @@ var (
 	resilienceSource string
 	//go:embed guardian.go
 	guardianSource string
+	//go:embed golden.go
+	goldenSource string
 )
 
 // comments returns the doc comments of the package's structs: "Check" and "Check.Every".
 var comments = sync.OnceValue(func() map[string]string {
 	found := map[string]string{}
-	for _, source := range []string{configSource, checksSource, resilienceSource, guardianSource} {
+	for _, source := range []string{configSource, checksSource, resilienceSource, guardianSource, goldenSource} {
 		file, err := parser.ParseFile(token.NewFileSet(), "", source, parser.ParseComments)
 		if err != nil {
 			panic("config: its own source does not parse: " + err.Error())

@@ -42,6 +42,11 @@ var formats = map[string]func(text, dir string) (fixed, message, hint string){
 	"relglob":  checkRelativeGlob,
 	"absglob":  checkAbsoluteGlob,
 	"source":   checkSource,
+
+	"signkey":   checkSignKey,
+	"recipient": checkRecipient,
+	"cron":      checkCron,
+	"timezone":  checkTimeZone,
 }
 
 func checkName(text, _ string) (string, string, string) {

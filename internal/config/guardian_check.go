@@ -1,13 +1,10 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
-	"os/user"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -254,13 +251,6 @@ func matches(pattern, path string) bool {
 // checkAccounts checks that the machine knows the accounts that budgets name.
 func (d *decoder) checkAccounts() {
 	for i := range d.cfg.Guardian.Budgets {
-		name := &d.cfg.Guardian.Budgets[i].User
-		if _, err := strconv.ParseUint(*name, 10, 32); err == nil || *name == "" {
-			continue
-		}
-		_, err := user.Lookup(*name)
-		if _, unknown := errors.AsType[user.UnknownUserError](err); unknown {
-			d.add(d.at(name), fmt.Sprintf("user: no account %q on this machine", *name), "write a name of /etc/passwd, or the number that id -u NAME prints")
-		}
+		d.checkAccount(&d.cfg.Guardian.Budgets[i].User, "user")
 	}
 }

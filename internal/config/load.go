@@ -59,6 +59,7 @@ func Load(path string, known Known) (*Config, error) {
 	}
 	d.checkPluginFiles()
 	d.checkAccounts()
+	d.checkGoldenAccounts()
 	return d.result()
 }
 

@@ -17,7 +17,7 @@ var (
 )
 
 // secretWords are what keys of secrets are called.
-var secretWords = []string{"password", "passwd", "passphrase", "pwd", "secret", "token", "dsn", "apikey", "credential", "authorization"}
+var secretWords = []string{"password", "passwd", "passphrase", "pwd", "secret", "token", "dsn", "apikey", "accesskey", "credential", "identity", "authorization"}
 
 // maskSecrets hides what looks like a secret in a source line; the line keeps its length.
 // It rather hides too much, for the line may be mistyped.

@@ -35,6 +35,7 @@ func (d *decoder) checkMeaning() {
 	d.checkDependencies()
 	d.checkResilience()
 	d.checkGuardian()
+	d.checkGolden()
 }
 
 // names finds names that are used twice.
@@ -82,10 +83,7 @@ func (d *decoder) checkComponent(c *Component) {
 		s := &c.Ladder[i]
 		rungs.add(nameOrSelf(d, &s.Name, s), s.Name, "strategy")
 		d.checkUse(&s.Use, "recover")
-		if m := len(s.Approval.Of); m > 0 && s.Approval.Required > m {
-			d.add(d.at(&s.Approval.Required), fmt.Sprintf("%d must approve, but only %d may", s.Approval.Required, m),
-				"lower \"required\" or name more people in \"of\"")
-		}
+		d.checkApproval(&s.Approval)
 	}
 	if l := &c.Limits; l.MaxCooldown < l.Cooldown {
 		at := any(&l.MaxCooldown)
@@ -96,6 +94,14 @@ func (d *decoder) checkComponent(c *Component) {
 	}
 	for i := range c.Alerts {
 		d.checkLabels(&c.Alerts[i])
+	}
+}
+
+// checkApproval refuses an approval that could never be given.
+func (d *decoder) checkApproval(a *Approval) {
+	if m := len(a.Of); m > 0 && a.Required > m {
+		d.add(d.at(&a.Required), fmt.Sprintf("%d must approve, but only %d may", a.Required, m),
+			"lower \"required\" or name more people in \"of\"")
 	}
 }
 

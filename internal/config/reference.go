@@ -96,6 +96,7 @@ func typeWords(f field) string {
 	words := map[string]string{
 		"name": "name", "path": "path", "sha256": "SHA-256", "url": "URL", "origin": "URL without a path", "address": "HOST:PORT or unix:PATH", "unit": "unit", "listen": "HOST:PORT or `off`", "source": "address or network",
 		"nameglob": "name or pattern", "relglob": "glob pattern", "absglob": "glob pattern", "dsn": "connection string",
+		"signkey": "public key, base64", "recipient": "public key of age or SSH", "cron": "cron fields or `off`", "timezone": "time zone",
 	}[f.format]
 	if words == "" {
 		words = "text"

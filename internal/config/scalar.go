@@ -248,7 +248,7 @@ func shown(n *node, f field) string {
 	if f.secret {
 		return "the value"
 	}
-	return strconv.Quote(n.text)
+	return strconv.Quote(masked(n.text)) // a comma left out puts what follows into it
 }
 
 func contains(words []string, word string) bool {

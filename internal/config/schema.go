@@ -87,6 +87,10 @@ var patterns = map[string]string{
 	"path":     `^[^~]`,
 	"relglob":  `^[^/]`,
 	"absglob":  `^(/|\*\*|\{)`,
+
+	"signkey":   signKeyPattern.String(),
+	"recipient": recipientPattern.String(),
+	"cron":      `^(off|[^ ]+( +[^ ]+){4})$`,
 }
 
 // durationPattern describes durations as Go reads them.

@@ -27,6 +27,16 @@ components:
       - http:
           url: http://user:hunter2@localhost/
           headers: {Authorization: Bearer hunter2, Accept: text/html}
+golden:
+  store: {s3: {endpoint: "https://localhost", bucket: b, access_key: hunter2, secret_key: "hunter2"}}
+  encryption:
+    recipients: [ssh-ed25519 AAAA]
+    identity: hunter2
+  sets:
+    - name: a
+      sources:
+        - {name: p, postgres: {method: dump, dsn: "host=h password=hunter2"}}
+        - {name: r, redis: {address: "localhost:1", password: hunter2}}
 notify:
   - url: https://user:hunter2@example.org/
 `

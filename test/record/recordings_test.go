@@ -38,6 +38,16 @@ func recordings() []recording {
 		{name: "isolation-by-hand", play: isolationByHand},
 		{name: "isolation-handed-over", play: isolationHandedOver},
 		{name: "defense-mode", play: defending},
+		{name: "golden-backup", play: goldenBackup},
+		{name: "golden-verify", play: goldenVerify},
+		{name: "golden-restored", play: goldenRestored},
+		{name: "golden-undone", play: goldenUndone},
+		{name: "golden-aborted", play: goldenAborted},
+		{name: "golden-put-back", play: goldenPutBack},
+		{name: "golden-denied", play: goldenDenied},
+		{name: "golden-plan", play: goldenPlan},
+		{name: "safe-snapshot-taken", play: snapshotTaken},
+		{name: "safe-snapshot-restored", play: snapshotRestored},
 	}
 }
 
