@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("SHIVX_LEDGER_CHILD"); path != "" {
 		os.Exit(child(path))
 	}
+	if spec := os.Getenv("SHIVX_LEDGER_JOIN"); spec != "" {
+		os.Exit(joinChild(spec))
+	}
 	os.Exit(m.Run())
 }
 

@@ -35,6 +35,16 @@ func lockFile(path string) (*os.File, error) {
 		"one process writes a ledger; stop that one first, or only read (verify, show and tail need no lock)")
 }
 
+// InUse says whether somebody has the ledger at path open for writing. It creates nothing.
+func InUse(path string) bool {
+	f, err := os.Open(path + ".lock")
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
 // fdatasync waits until the file's data, and its size, are on disk.
 func fdatasync(f *os.File) error {
 	for {

@@ -54,6 +54,8 @@ type Options struct {
 
 	// fdatasync is replaced by tests that need it to fail.
 	fdatasync func(*os.File) error
+	// step is told by tests of every point of a join at which a kill may matter.
+	step func(point string)
 }
 
 func (o Options) withDefaults() Options {
@@ -74,6 +76,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.fdatasync == nil {
 		o.fdatasync = fdatasync
+	}
+	if o.step == nil {
+		o.step = func(string) {}
 	}
 	return o
 }
@@ -118,7 +123,8 @@ var zeroHash = func() (h [hashHex]byte) {
 }()
 
 // Open opens the ledger at path for writing and creates it if it does not exist. It takes the
-// writer's lock, moves a line torn by a crash aside, and reads all records to know their keys.
+// writer's lock, ends a Join that a crash cut off, moves a line torn by a crash aside, and reads all
+// records to know their keys.
 // A ledger that was tampered with is opened all the same, since recovery must go on; the chain is
 // continued from the last record or signed head, so that Verify keeps reporting the damage.
 func Open(path string, o Options) (l *Ledger, err error) {
@@ -142,6 +148,10 @@ func Open(path string, o Options) (l *Ledger, err error) {
 			opened.release()
 		}
 	}()
+	joined, err := finishJoin(path, o.step)
+	if err != nil {
+		return nil, err
+	}
 	torn, err := l.load()
 	if err != nil {
 		return nil, err
@@ -153,6 +163,9 @@ func Open(path string, o Options) (l *Ledger, err error) {
 	go l.commitLoop()
 	l.startSigner()
 	l.notices(torn, fresh)
+	if joined != nil {
+		l.endJoin(context.Background(), joined)
+	}
 	return l, nil
 }
 
@@ -173,14 +186,16 @@ func (l *Ledger) notices(torn *tornLine, fresh genesisState) {
 	}
 }
 
-// note appends a record of the ledger's own.
+// notice is a record of the ledger's own.
+type notice struct {
+	Timestamp time.Time `json:"timestamp"`
+	EventType string    `json:"event_type"`
+	Severity  string    `json:"severity"`
+	Details   any       `json:"details"`
+}
+
+// note appends a notice.
 func (l *Ledger) note(ctx context.Context, event string, details any) {
-	type notice struct {
-		Timestamp time.Time `json:"timestamp"`
-		EventType string    `json:"event_type"`
-		Severity  string    `json:"severity"`
-		Details   any       `json:"details"`
-	}
 	n := notice{Timestamp: l.opts.Now().UTC(), EventType: event, Severity: "warning", Details: details}
 	if _, err := l.Append(ctx, "", n); err != nil {
 		l.log.Error("a notice could not be recorded", "event", event, "details", details, "error", err)

@@ -51,6 +51,8 @@ type Options struct {
 	// content and metadata: a file, or a folder and all below it. The entry itself need not exist,
 	// but its folder must; no pattern excludes it.
 	Overlays map[string]string
+	// Whole are absolute paths that no pattern excludes, with all below them.
+	Whole []string
 	// Absent are absolute paths that are taken for not existing, with all below them.
 	Absent []string
 	// Previous are the entries of the golden before in order, or nil. Slices of an entry may be used

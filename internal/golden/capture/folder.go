@@ -130,7 +130,7 @@ func (l *lister) open(parent *folder, name, path string, limit int) (*folder, er
 
 // list reads names until there are limit of them; at the end it puts them in order.
 func (l *lister) list(f *folder, limit int) error {
-	exclude, absent := l.plan.exclude.within(f.prefix), l.plan.absent[f.prefix]
+	exclude, absent := l.plan.excluded(f.prefix), l.plan.absent[f.prefix]
 	for f.more = true; f.names.len() < limit; {
 		var n int
 		err := again(func() (err error) {

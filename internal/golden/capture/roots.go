@@ -22,6 +22,8 @@ type plan struct {
 	roots   []string
 	missing []string
 	exclude patterns
+	// whole are paths that exclude does not hold for.
+	whole []string
 	// overlays are by the prefix of their folder and their name in it.
 	overlays map[string]map[string]string
 	// absent are names by the prefix of their folder.
@@ -39,7 +41,7 @@ func newPlan(o Options) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	p := plan{exclude: exclude}
+	p := plan{exclude: exclude, whole: o.Whole}
 	for _, root := range named {
 		if n := len(p.roots); n == 0 || !within(root, p.roots[n-1]) {
 			p.roots = append(p.roots, root)
@@ -97,7 +99,7 @@ func prefixOf(folder string) string {
 // the root that covers it.
 func (p *plan) checkExcluded(root, cover string) error {
 	for at := root; ; at = filepath.Dir(at) {
-		if pattern, ok := p.exclude.find(at); ok {
+		if pattern, ok := p.exclude.find(at); ok && !p.isWhole(at) {
 			return shivx.Hint(fmt.Errorf("root %s is excluded by the pattern %q", root, pattern),
 				"remove the root, or make the pattern narrower")
 		}
@@ -105,6 +107,19 @@ func (p *plan) checkExcluded(root, cover string) error {
 			return nil
 		}
 	}
+}
+
+// isWhole says whether no pattern holds for path.
+func (p *plan) isWhole(path string) bool {
+	return slices.ContainsFunc(p.whole, func(w string) bool { return within(path, w) })
+}
+
+// excluded are the patterns that may match a name right below prefix.
+func (p *plan) excluded(prefix string) patterns {
+	if len(p.whole) > 0 && p.isWhole(strings.TrimSuffix(prefix, "/")) {
+		return nil
+	}
+	return p.exclude.within(prefix)
 }
 
 func (p *plan) setAbsent(paths []string) error {

@@ -7,8 +7,7 @@ import (
 	"github.com/shivx/shivx/internal/config"
 )
 
-// New makes the source that a configuration names. The folder dumps is where the dumps of databases
-// lie after a restore, each source's in a folder of its own; it must be below a root of the set.
+// New makes the source that a configuration names.
 func New(c config.GoldenSource) (Source, error) {
 	switch {
 	case c.SQLite != nil:

@@ -16,11 +16,11 @@ func TestNew(t *testing.T) {
 		{config.GoldenSource{SQLite: &config.SQLiteSource{Path: "/a"}}, &SQLite{}},
 		{config.GoldenSource{Redis: &config.RedisSource{Address: "h:1"}}, &Redis{}},
 		{config.GoldenSource{Postgres: &config.PostgresSource{Method: "base", DataDirectory: "/d"}}, &Postgres{}},
-		{config.GoldenSource{Postgres: &config.PostgresSource{Method: "dump"}}, &Dump{}},
+		{config.GoldenSource{Postgres: &config.PostgresSource{Method: "dump", DumpDirectory: "/var/dumps/x"}}, &Dump{}},
 		{config.GoldenSource{Command: &config.CommandSource{Pre: &config.Command{Argv: []string{"true"}}}}, &Command{}},
 	} {
 		c.c.Name = "x"
-		s, err := New(c.c, "/var/dumps")
+		s, err := New(c.c)
 		require.NoError(t, err)
 		require.IsType(t, c.want, s)
 		require.Equal(t, "x", s.Name())
@@ -29,10 +29,10 @@ func TestNew(t *testing.T) {
 			require.Equal(t, []string{""}, d.o.Databases)
 		}
 		c.c.Name = ""
-		s, err = New(c.c, "/var/dumps")
+		s, err = New(c.c)
 		require.Error(t, err)
 		require.Nil(t, s)
 	}
-	_, err := New(config.GoldenSource{Name: "x"}, "/d")
+	_, err := New(config.GoldenSource{Name: "x"})
 	require.ErrorContains(t, err, "no kind")
 }

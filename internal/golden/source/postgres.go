@@ -206,7 +206,8 @@ func (p *Postgres) Verify(ctx context.Context, path string) error {
 }
 
 func (p *Postgres) verify(ctx context.Context, path string, ignore []string) error {
-	argv := append([]string{p.program("pg_verifybackup"), "--quiet"}, ignore...)
+	// The copy says its version, also when the live folder is gone, as it may be in a restore.
+	argv := append([]string{program(p.o.Bin, path, "pg_verifybackup"), "--quiet"}, ignore...)
 	_, err := tool{argv: append(argv, path)}.run(ctx)
 	return err
 }

@@ -55,6 +55,8 @@ type Export struct {
 	// SQLite would apply a write-ahead log that it finds beside another state of the database, and
 	// destroy it.
 	Absent []string
+	// Whole are paths that no pattern of the set excludes, with all below them.
+	Whole []string
 	// Exclude are glob patterns of what is left out, and left in place by a restore.
 	Exclude []string
 	// Sources are for the golden's header.
@@ -103,6 +105,7 @@ func (e *Export) add(other *Export) error {
 	}
 	maps.Copy(e.Overlays, other.Overlays)
 	e.Absent = append(e.Absent, other.Absent...)
+	e.Whole = append(e.Whole, other.Whole...)
 	e.Exclude = append(e.Exclude, other.Exclude...)
 	e.Sources = append(e.Sources, other.Sources...)
 	return nil

@@ -1,0 +1,227 @@
+package restore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/shivx/shivx"
+)
+
+// State is how far a restore has come.
+type State string
+
+// The states. While staging and staged the old state is in place, once swapped the new one is. A
+// restore that was killed while swapping, undoing or finishing is completed.
+const (
+	StateStaging   State = "staging"
+	StateStaged    State = "staged"
+	StateSwapping  State = "swapping"
+	StateSwapped   State = "swapped"
+	StateUndoing   State = "undoing"
+	StateFinishing State = "finishing"
+	// StateGone: nothing is left of the restore but its result.
+	StateGone State = "gone"
+)
+
+// Journal is what is known on disk of a restore.
+type Journal struct {
+	ID     string    `json:"id"`
+	Golden string    `json:"golden"`
+	Set    string    `json:"set"`
+	State  State     `json:"state"`
+	Begun  time.Time `json:"begun"`
+	// InPlace, To and Roots say what is restored where.
+	InPlace bool    `json:"in_place,omitempty"`
+	To      name    `json:"to,omitempty"`
+	Roots   []root  `json:"roots,omitempty"`
+	Sites   []*site `json:"sites"`
+	// Exclude and Skipped are what the golden leaves out.
+	Exclude []string `json:"exclude,omitempty"`
+	Skipped []name   `json:"skipped,omitempty"`
+	// Made are folders that were made for others to lie in.
+	Made []name `json:"made,omitempty"`
+	// Units are how many lines the current list of units has.
+	Units int `json:"units"`
+	// Keep is set when Finish shall keep the old state.
+	Keep    bool    `json:"keep,omitempty"`
+	Changes Changes `json:"changes"`
+
+	dir  string
+	step func(string)
+}
+
+// Suffixes of the files of a restore in the folder of the journals.
+const (
+	journalFile = ".journal"
+	stagedFile  = ".staged"
+	swapFile    = ".swap"
+	undoFile    = ".undo"
+	// reserveFile holds the room that an undo needs, for a disk that is full by then.
+	reserveFile = ".reserve"
+)
+
+func (j *Journal) path(suffix string) string { return filepath.Join(j.dir, j.ID+suffix) }
+
+// write makes the journal durable in a state.
+func (j *Journal) write(s State) error {
+	next := *j
+	next.State = s
+	next.Changes.List, next.Changes.More = nil, 0
+	data, err := json.Marshal(&next)
+	if err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(j.path(journalFile), data, 0o600); err != nil {
+		return shivx.Hint(fmt.Errorf("write the journal: %w", err), "make room for "+j.dir+", or make it writable")
+	}
+	j.State = s
+	if err := syncFolder(j.dir); err != nil {
+		return fmt.Errorf("write the journal: %w", err)
+	}
+	j.mark("journal " + string(s))
+	return nil
+}
+
+func (j *Journal) mark(point string) {
+	if j.step != nil {
+		j.step(point)
+	}
+}
+
+// remove ends the journal; the file that makes it one goes first.
+func (j *Journal) remove() error {
+	for _, suffix := range []string{journalFile, stagedFile, swapFile, undoFile, reserveFile} {
+		if err := os.Remove(j.path(suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the journal: %w", err)
+		}
+		j.mark("removed " + suffix)
+	}
+	j.State = StateGone
+	return syncFolder(j.dir)
+}
+
+// reserve sets aside room for the undo: its list of units, and the journal twice.
+func (j *Journal) reserve() error {
+	size := int64(256 << 10)
+	if info, err := os.Stat(j.path(swapFile)); err == nil {
+		size += 2 * info.Size()
+	}
+	f, err := os.OpenFile(j.path(reserveFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	err = unix.Fallocate(int(f.Fd()), 0, 0, size)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = nil
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return shivx.Hint(fmt.Errorf("set room aside for the journal: %w", err), "make room for "+j.dir)
+	}
+	return nil
+}
+
+// useReserve frees the room that was set aside.
+func (j *Journal) useReserve() error {
+	err := os.Remove(j.path(reserveFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func syncFolder(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// Pending returns the restores that are under way or were cut off, the oldest first; none when the
+// folder does not exist.
+func Pending(journalDir string) ([]Journal, error) {
+	paths, err := filepath.Glob(filepath.Join(escapeGlob(journalDir), "*"+journalFile))
+	if err != nil {
+		return nil, err
+	}
+	var list []Journal
+	for _, p := range paths {
+		data, err := os.ReadFile(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the journal: %w", err)
+		}
+		j := Journal{dir: journalDir}
+		if err := json.Unmarshal(data, &j); err != nil || j.ID+journalFile != filepath.Base(p) {
+			return nil, shivx.Hint(fmt.Errorf("read the journal %s: %w", p, errors.Join(err, errors.New("not a journal"))),
+				"look into it: it names the folders that hold the old and the new state")
+		}
+		list = append(list, j)
+	}
+	slices.SortFunc(list, func(a, b Journal) int { return a.Begun.Compare(b.Begun) })
+	return list, nil
+}
+
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
+}
+
+// ErrBusy says that another restore is under way.
+var ErrBusy = errors.New("another restore is under way")
+
+// lock takes the folder of journals for one restore; the lock ends with the process.
+func lock(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of journals: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the folder of journals: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = shivx.Hint(ErrBusy, "wait until it is done, or end it")
+		}
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), f.Close())
+	}
+	return f, nil
+}
+
+// sweep removes what killed restores left that is no journal: lists of units without one, and
+// journals that were being written.
+func sweep(dir string) error {
+	var stale []string
+	for _, suffix := range []string{stagedFile, swapFile, undoFile, reserveFile} {
+		paths, err := filepath.Glob(filepath.Join(escapeGlob(dir), "*"+suffix))
+		if err != nil {
+			return err
+		}
+		for _, p := range paths {
+			if _, err := os.Stat(strings.TrimSuffix(p, suffix) + journalFile); errors.Is(err, fs.ErrNotExist) {
+				stale = append(stale, p)
+			}
+		}
+	}
+	unwritten, err := filepath.Glob(filepath.Join(escapeGlob(dir), ".*"+journalFile+"*"))
+	if err != nil {
+		return err
+	}
+	for _, p := range append(stale, unwritten...) {
+		if err := os.Remove(p); err != nil {
+			return fmt.Errorf("remove what a killed restore left: %w", err)
+		}
+	}
+	return nil
+}
