@@ -16,7 +16,7 @@ import (
 // parallel is how many scenarios run at once; most of a scenario is waiting.
 const parallel = "3"
 
-// TestMain also plays the plugins that misbehave, and a program that sends heartbeats.
+// TestMain also plays the plugins that misbehave, a program that sends heartbeats, and a till.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 {
 		switch os.Args[1] {
@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 			return
 		case "heartbeats":
 			sendHeartbeats(os.Args[2])
+			return
+		case "till":
+			playTill(os.Args[2])
 			return
 		}
 	}
