@@ -59,7 +59,7 @@ func lostTouch(cause error) bool {
 // beat bounds a step by its timeout and tells Temporal that it lives until stop is called, also
 // while what was stopped winds down.
 func beat(ctx context.Context, timeout time.Duration) (bound context.Context, stop func()) {
-	still := Beat(ctx)
+	ctx, still := Beat(ctx)
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, tooLong(timeout))
 	return ctx, func() { still(); cancel() }
 }

@@ -67,6 +67,8 @@ const (
 	ErrDamaged = "GoldenDamaged"
 	// ErrNotValid: a staged configuration cannot be read, or its program refuses it.
 	ErrNotValid = "NotValid"
+	// ErrOver: another restore has ended the one that is meant; its state stays in place.
+	ErrOver = "RestoreOver"
 	// ErrGoldenFailed: the step failed, and would again.
 	ErrGoldenFailed = "GoldenFailed"
 )

@@ -37,6 +37,9 @@ type app struct {
 	// witnesses is what the witness of a host was asked already.
 	witnesses map[string]kept
 
+	// bare is what golden commands are given where there is no configuration.
+	bare bareStore
+
 	// began is set once a command's own code runs: an error before is one of usage.
 	began bool
 }
@@ -60,7 +63,7 @@ const exitCodes = `Exit codes:
   1  error
   2  bad usage or configuration
   3  not healed: failed, aborted, or no agent answers
-  4  the ledger was tampered with, or a watched file
+  4  the ledger was tampered with, or a watched file, or a golden is damaged
   5  refused: busy, in maintenance, or not allowed
   6  Temporal cannot be reached`
 
@@ -97,7 +100,7 @@ from its folder, or is $SHIVX_TOKEN.
 	root.AddGroup(&cobra.Group{ID: "heal", Title: "Healing:"}, &cobra.Group{ID: "check", Title: "Checking and setting up:"})
 	for _, c := range []*cobra.Command{
 		a.healCommand(), a.statusCommand(), a.runsCommand(), a.approveCommand(), a.pauseCommand(),
-		a.resumeCommand(), a.abortCommand(), a.componentCommand(), a.levelCommand(), a.guardianCommand(), a.schedulesCommand(), a.metricsCommand(),
+		a.resumeCommand(), a.abortCommand(), a.componentCommand(), a.levelCommand(), a.guardianCommand(), a.goldenCommand(), a.schedulesCommand(), a.metricsCommand(),
 	} {
 		c.GroupID = "heal"
 		root.AddCommand(c)

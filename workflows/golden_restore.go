@@ -32,10 +32,11 @@ type goldenRestore struct {
 	in       shivx.GoldenRestoreInput
 	kind     shivx.GoldenKind
 	changes  shivx.GoldenChanges
-	staged   bool // something may lie beside the files in use
-	swapping bool // the swap has begun: some files may be swapped
-	swapped  bool // the restored state is in place
-	starting bool // a service may run with the restored state
+	staged   bool   // something may lie beside the files in use
+	swapping bool   // the swap has begun: some files may be swapped
+	swapped  bool   // the restored state is in place
+	starting bool   // a service may run with the restored state
+	over     string // why the restored state cannot be undone any more
 	held     []heldService
 	// down are the services whose stop has begun, in the order in which they are started.
 	down     []string

@@ -44,8 +44,14 @@ func (r *goldenRestore) putBack(ctx workflow.Context, end ending) (after ending,
 		if err := r.undo(ctx); err != nil {
 			return r.stuck(end, err), true
 		}
-		end.message += "; the old state is back"
-		if end.outcome != shivx.OutcomeAborted {
+		switch {
+		case r.over != "":
+			end.outcome, end.escalate = shivx.OutcomeFailed, true
+			end.message += "; the old state cannot be put back: " + r.over
+		case end.outcome == shivx.OutcomeAborted:
+			end.message += "; the old state is back"
+		default:
+			end.message += "; the old state is back"
 			end.outcome, end.escalate = shivx.OutcomeUndone, true
 		}
 	}
@@ -66,6 +72,10 @@ func (r *goldenRestore) undo(ctx workflow.Context) error {
 	}
 	err := r.insist(ctx, "putting the old state back", forced, func() error {
 		_, err := r.copying(ctx, shivx.GoldenStepUndo, activities.UndoRestore, "put the old files back", true)
+		if isType(err, activities.ErrOver) { // the services start with what is there
+			r.over = reason(err)
+			return nil
+		}
 		return err
 	})
 	if err == nil {

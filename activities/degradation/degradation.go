@@ -160,7 +160,8 @@ func lasting(ctx context.Context, timeout time.Duration) (bound context.Context,
 	stopping, cancelled, alive := activity.GetWorkerStopChannel(ctx), ctx.Done(), context.WithoutCancel(ctx)
 	bound, cancel := context.WithCancelCause(alive)
 	bound, let := context.WithTimeoutCause(bound, timeout, fmt.Errorf("it took longer than %s", timeout))
-	still, done := activities.Beat(alive), make(chan struct{})
+	_, still := activities.Beat(alive)
+	done := make(chan struct{})
 	go func() {
 		for {
 			select {

@@ -16,12 +16,12 @@ import (
 )
 
 func TestAttemptsOfOneEffectDoNotOverlap(t *testing.T) {
-	var a attempts
+	var a activities.Attempts
 	var inside, most atomic.Int32
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			_, leave, err := a.enter(t.Context(), "key")
+			_, leave, err := a.Enter(t.Context(), "key")
 			if !noError(t, err) {
 				return
 			}
@@ -46,34 +46,34 @@ func noError(t *testing.T, err error) bool {
 }
 
 func TestAttemptsOfOtherEffectsGoOn(t *testing.T) {
-	var a attempts
-	_, leave, err := a.enter(t.Context(), "one")
+	var a activities.Attempts
+	_, leave, err := a.Enter(t.Context(), "one")
 	require.NoError(t, err)
 	defer leave()
-	_, other, err := a.enter(t.Context(), "two")
+	_, other, err := a.Enter(t.Context(), "two")
 	require.NoError(t, err)
 	other()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	_, _, err = a.enter(ctx, "one")
+	_, _, err = a.Enter(ctx, "one")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
 func TestAStopIsPassedOnToTheAttemptThatIsWaitedFor(t *testing.T) {
-	var a attempts
-	first, leave, err := a.enter(t.Context(), "one")
+	var a activities.Attempts
+	first, leave, err := a.Enter(t.Context(), "one")
 	require.NoError(t, err)
 	defer leave()
 
 	late, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	_, _, err = a.enter(late, "one")
+	_, _, err = a.Enter(late, "one")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NoError(t, first.Err(), "one that only ran out of time leaves the other alone")
 
 	ctx, stop := context.WithCancelCause(t.Context())
 	stop(temporal.NewCanceledError())
-	_, _, err = a.enter(ctx, "one")
+	_, _, err = a.Enter(ctx, "one")
 	var canceled *temporal.CanceledError
 	require.ErrorAs(t, err, &canceled)
 	require.ErrorAs(t, context.Cause(first), &canceled)

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"go.temporal.io/sdk/activity"
-
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
 	"github.com/shivx/shivx/activities/recovery/crashpoint"
@@ -48,7 +46,7 @@ func (a *Activities) Checkpoint(ctx context.Context, in activities.CheckpointInp
 	ctx, stop := activities.Guard(ctx, checkpointTimeout)
 	defer stop()
 	key := effectKey(in.StepInput, string(shivx.StepCheckpoint))
-	ctx, leave, err := a.attempts.enter(ctx, key)
+	ctx, leave, err := a.attempts.Enter(ctx, key)
 	if err != nil {
 		return activities.CheckpointResult{}, err
 	}
@@ -90,7 +88,7 @@ func (a *Activities) take(ctx context.Context, c config.Component, healthy bool,
 		}
 	}
 	cp, err = a.Checkpoints.Take(ctx, key, c.Name, kind, state, func(done, total int64) {
-		activity.RecordHeartbeat(ctx, fmt.Sprintf("%d of %d bytes", done, total))
+		activities.Tell(ctx, fmt.Sprintf("%d of %d bytes", done, total))
 	})
 	if err != nil {
 		return cp, "", err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/shivx/shivx"
@@ -47,7 +46,7 @@ func (a *Activities) effect(ctx context.Context, in activities.StepInput, step s
 		return res, nil
 	}
 	// Not by the effect's key: the run may have gone on while an earlier step is still at work.
-	ctx, leave, err := a.attempts.enter(ctx, in.Component)
+	ctx, leave, err := a.attempts.Enter(ctx, in.Component)
 	if err != nil {
 		return activities.StepResult{}, err
 	}
@@ -98,7 +97,7 @@ func (a *Activities) prepare(ctx context.Context, in activities.StepInput, step 
 	if err != nil {
 		return e, pluginError(use.Plugin, err)
 	}
-	e.req = e.req.WithProgress(func(s string) { activity.RecordHeartbeat(ctx, s) })
+	e.req = e.req.WithProgress(func(s string) { activities.Tell(ctx, s) })
 	return e, nil
 }
 

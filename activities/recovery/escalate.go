@@ -27,7 +27,7 @@ func (a *Activities) Escalate(ctx context.Context, in activities.EscalateInput) 
 	ctx, stop := activities.Guard(ctx, escalateTimeout)
 	defer stop()
 	key := in.Run + "/escalation/" + in.Key
-	ctx, leave, err := a.attempts.enter(ctx, key)
+	ctx, leave, err := a.attempts.Enter(ctx, key)
 	if err != nil {
 		return activities.EscalateResult{}, err
 	}

@@ -61,7 +61,7 @@ type Activities struct {
 	Notifier    Notifier
 	Logger      *slog.Logger
 
-	attempts attempts
+	attempts activities.Attempts
 	// copies counts the healthy checkpoints under way.
 	copies atomic.Int32
 }

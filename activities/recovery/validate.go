@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.temporal.io/sdk/activity"
-
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
 	"github.com/shivx/shivx/activities/recovery/crashpoint"
@@ -151,7 +149,7 @@ func (a *Activities) observe(ctx context.Context, component string, o activities
 			return nil
 		case !healthy:
 			since, v.Rounds = time.Time{}, 0
-			activity.RecordHeartbeat(ctx, "settling: "+failing(checks)[0])
+			activities.Tell(ctx, "settling: "+failing(checks)[0])
 		default:
 			if since.IsZero() {
 				since = now

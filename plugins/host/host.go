@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/plugins/sdk"
 )
 
@@ -36,6 +37,15 @@ type Spec struct {
 	Args []string
 	// SHA256 of the executable in hexadecimal; one that differs is not started.
 	SHA256 string
+}
+
+// Specs are the external plugins of a configuration.
+func Specs(cfg *config.Config) []Spec {
+	var out []Spec
+	for _, p := range cfg.Plugins {
+		out = append(out, Spec{Name: p.Name, Path: p.Path, Args: p.Args, SHA256: p.SHA256})
+	}
+	return out
 }
 
 // Info is one plugin as shown to people.

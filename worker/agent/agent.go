@@ -17,6 +17,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
+	goldenacts "github.com/shivx/shivx/activities/golden"
 	"github.com/shivx/shivx/activities/recovery"
 	"github.com/shivx/shivx/internal/api"
 	"github.com/shivx/shivx/internal/checkpoint"
@@ -42,6 +43,7 @@ type Agent struct {
 	monitor    *health.Monitor
 	plugins    *host.Set
 	steps      *recovery.Activities
+	golden     *goldenacts.Activities
 	api        *api.Server
 	// heads has the newest signed head of each ledger, for the witness.
 	heads []chan ledger.Head
@@ -87,7 +89,7 @@ func (a *Agent) open() error {
 	if err != nil {
 		return fmt.Errorf("open the checkpoints: %w", err)
 	}
-	a.plugins = host.New(builtin.All(builtin.Options{Checkpoints: checkpoints, Logger: a.log}), specs(a.cfg), a.log)
+	a.plugins = host.New(builtin.All(builtin.Options{Checkpoints: checkpoints, Logger: a.log}), host.Specs(a.cfg), a.log)
 	a.monitor, err = health.NewMonitor(a.cfg.Host, a.cfg.Components, health.Options{Logger: a.log, Report: a.report})
 	if err != nil {
 		return fmt.Errorf("build the health checks: %w", err)
@@ -96,6 +98,9 @@ func (a *Agent) open() error {
 	a.steps = &recovery.Activities{
 		Config: a.cfg, Checks: a.monitor, Plugins: a.plugins, Checkpoints: checkpoints,
 		Ledger: a.ledger, Notifier: people, Logger: a.log,
+	}
+	if err := a.openGolden(); err != nil {
+		return err
 	}
 	if err := a.openVital(); err != nil {
 		return err
@@ -132,14 +137,6 @@ func (a *Agent) openLedger(name string) (*ledger.Ledger, error) {
 	return l, nil
 }
 
-func specs(cfg *config.Config) []host.Spec {
-	var out []host.Spec
-	for _, p := range cfg.Plugins {
-		out = append(out, host.Spec{Name: p.Name, Path: p.Path, Args: p.Args, SHA256: p.SHA256})
-	}
-	return out
-}
-
 // Run senses, records and acts until ctx ends, then stops in order: sensors first, then the
 // steps under way, the plugins and the ledger.
 func (a *Agent) Run(ctx context.Context) error {
@@ -149,7 +146,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return a.core.Run(sensing) })
 	group.Go(func() error { a.registry.Run(sensing); return nil })
 	group.Go(func() error { return a.api.Run(sensing) })
-	group.Go(func() error { a.temporal(sensing); return nil })
+	group.Go(func() error {
+		a.resumeRestores(sensing)
+		a.temporal(sensing)
+		return nil
+	})
 	group.Go(func() error { a.keepHistory(sensing); return nil })
 	group.Go(func() error { a.counts.Run(sensing); return nil })
 	group.Go(func() error { a.supervise(sensing); return nil })
@@ -171,6 +172,9 @@ func (a *Agent) close() error {
 		a.plugins.Close()
 	}
 	err := errors.Join(a.guard.close(), a.vital.close())
+	if a.golden != nil {
+		err = errors.Join(err, a.golden.Engine.Close())
+	}
 	if a.ledger != nil {
 		err = errors.Join(err, a.ledger.Close())
 	}

@@ -26,6 +26,8 @@ type guard struct {
 	threats *Outbox
 	// modes tells of changes of the mode.
 	modes *Outbox
+	// snapshots starts those that lockdowns ask for; nil when no set does.
+	snapshots *Outbox
 	// fleetSeen is the newest change of an isolation that the fleet has told of.
 	fleetSeen time.Time
 }
@@ -59,6 +61,7 @@ func (a *Agent) openGuard(people *notify.Sender) error {
 		return fmt.Errorf("build the guardian: %w", err)
 	}
 	a.threats, a.modes = a.NewThreats(a.guardAudit), a.NewModes(a.guardAudit)
+	a.snapshots = a.NewSnapshots(a.guardAudit)
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/shivx/shivx/activities"
 	"github.com/shivx/shivx/activities/component"
 	"github.com/shivx/shivx/activities/degradation"
+	goldenacts "github.com/shivx/shivx/activities/golden"
 	guardianacts "github.com/shivx/shivx/activities/guardian"
 	"github.com/shivx/shivx/activities/recovery"
 	"github.com/shivx/shivx/internal/config"
@@ -85,6 +86,9 @@ func (a *Agent) work(ctx context.Context) error {
 		all.Go(func() { a.modes.Run(ctx) })
 		all.Go(func() { a.followFleet(ctx) })
 	}
+	if a.snapshots != nil {
+		all.Go(func() { a.snapshots.Run(ctx) })
+	}
 	for _, heads := range a.heads {
 		all.Go(func() { a.witness(ctx, heads) })
 	}
@@ -103,6 +107,7 @@ func (a *Agent) startWorkers(lost func(error)) (stop func(), err error) {
 	runbooks.RegisterDynamicWorkflow(unknownRunbook, workflow.DynamicRegisterOptions{})
 	(&component.Activities{Client: a.client, Config: a.cfg, Components: a.registry}).Register(runbooks)
 	(&guardianacts.Activities{Client: a.client}).Register(runbooks)
+	(&goldenacts.Locator{Client: a.client, Config: a.cfg}).Register(runbooks)
 	// Any agent can tell people of a host that is gone.
 	activities.Escalate.Register(runbooks, a.steps.Escalate)
 	host := sdkworker.New(a.client, shivx.HostQueue(a.cfg.Host), sdkworker.Options{
@@ -112,6 +117,7 @@ func (a *Agent) startWorkers(lost func(error)) (stop func(), err error) {
 		OnFatalError:                       lost,
 	})
 	a.steps.Register(host)
+	a.golden.Register(host)
 	(&degradation.Activities{Core: a.core}).Register(host)
 	workers := []sdkworker.Worker{host, runbooks}
 	for _, w := range workers {

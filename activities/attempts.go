@@ -1,4 +1,4 @@
-package recovery
+package activities
 
 import (
 	"context"
@@ -7,11 +7,11 @@ import (
 	"sync"
 )
 
-// attempts keeps two attempts at the same thing from running at once. Temporal starts a second
+// Attempts keeps two attempts at the same thing from running at once. Temporal starts a second
 // one when the heartbeat of the first did not arrive, although it may still be at work here:
 // after the server was away, or on a host too busy to send it in time. The run may even have
-// gone on to the next step by then.
-type attempts struct {
+// gone on to the next step by then. The zero value is ready.
+type Attempts struct {
 	underWay sync.Map // key → *attempt
 }
 
@@ -21,10 +21,10 @@ type attempt struct {
 	done   chan struct{} // closed at its end
 }
 
-// enter waits until no attempt of that key is under way. The attempt works under the context
+// Enter waits until no attempt of that key is under way. The attempt works under the context
 // returned and must call leave at its end. One that is stopped while it waits passes that on to
 // the one it waits for, which may have lost touch with Temporal and would not hear of it.
-func (a *attempts) enter(ctx context.Context, key string) (inside context.Context, leave func(), err error) {
+func (a *Attempts) Enter(ctx context.Context, key string) (inside context.Context, leave func(), err error) {
 	inside, cancel := context.WithCancelCause(ctx)
 	self := &attempt{cancel: cancel, done: make(chan struct{})}
 	for {

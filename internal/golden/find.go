@@ -1,0 +1,143 @@
+package golden
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/golden/format"
+	"github.com/shivx/shivx/internal/golden/store"
+)
+
+// Ref says which golden is meant.
+type Ref struct {
+	Set string
+	// Host that took it; "": this one.
+	Host string
+	// Golden is an id, a unique beginning of one, a name, or shivx.GoldenLatest.
+	Golden string
+	// Kind of which it is the latest and among which a name is looked for; "": any.
+	Kind shivx.GoldenKind
+	// Trust names further keys that are believed, base64.
+	Trust []string
+}
+
+// Listed is one golden of a list; Err says what is wrong with it.
+type Listed struct {
+	shivx.GoldenInfo
+	Err error
+}
+
+// List returns the goldens of a set, or of all where set is "", of every host, newest first. Those
+// that are damaged or not trusted are among them, with their error.
+func (e *Engine) List(ctx context.Context, set string) ([]Listed, error) {
+	s, err := e.open(ctx, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // nothing was stored yet
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	all, err := s.List(ctx, set)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Listed, 0, len(all))
+	for _, i := range all {
+		info := infoOf(i.Header, i.Signer)
+		info.Set, info.ID, info.Created = i.Set, i.ID, i.Created()
+		list = append(list, Listed{info, i.Err})
+	}
+	return list, nil
+}
+
+// Find returns the golden that is meant.
+func (e *Engine) Find(ctx context.Context, ref Ref) (shivx.GoldenInfo, error) {
+	s, g, err := e.find(ctx, ref)
+	if err != nil {
+		return shivx.GoldenInfo{}, err
+	}
+	defer s.Close()
+	return infoOf(g.Header(), g.Signer()), nil
+}
+
+// find opens the store and the golden in it; the store is to be closed afterwards.
+func (e *Engine) find(ctx context.Context, ref Ref) (*store.Store, *store.Golden, error) {
+	trust, err := parseKeys(ref.Trust)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := e.open(ctx, false, trust...)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, shivx.Hint(fmt.Errorf("%w: nothing was ever stored: %w", ErrUnknownGolden, err), "take one: shivx golden backup "+ref.Set)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := e.choose(ctx, s, ref)
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	return s, g, nil
+}
+
+// choose opens the golden that ref means. The latest is never replaced by an older one because it is
+// damaged: that is for people to choose.
+func (e *Engine) choose(ctx context.Context, s *store.Store, ref Ref) (*store.Golden, error) {
+	if ref.Host == "" {
+		ref.Host = e.o.Host
+	}
+	all, err := s.List(ctx, ref.Set)
+	if err != nil {
+		return nil, err
+	}
+	var found []store.Info
+	for _, i := range all {
+		if ref.means(&i) {
+			found = append(found, i)
+		}
+		if ref.Golden == shivx.GoldenLatest && len(found) == 1 {
+			break
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return nil, shivx.Hint(fmt.Errorf("%w: %s of the set %s of %s", ErrUnknownGolden, ref.Golden, ref.Set, ref.Host),
+			"see them: shivx golden list "+ref.Set)
+	case len(found) > 1 && found[0].ID != ref.Golden:
+		return nil, shivx.Hint(fmt.Errorf("%w: %s could be %s or %s", ErrUnknownGolden, ref.Golden, found[0].ID, found[1].ID), "give the whole id")
+	}
+	return s.Find(ctx, found[0].Set+"/"+found[0].ID)
+}
+
+// means says whether i could be the golden.
+func (r Ref) means(i *store.Info) bool {
+	if i.ID == r.Golden {
+		return true
+	}
+	h := &i.Header
+	if h.ID == "" { // cannot be read: nothing but its id is known
+		return r.Golden == shivx.GoldenLatest || strings.HasPrefix(i.ID, r.Golden)
+	}
+	if h.Host != r.Host || (r.Kind != "" && h.Kind != format.Kind(r.Kind)) {
+		return false
+	}
+	return r.Golden == shivx.GoldenLatest || h.Name == r.Golden || strings.HasPrefix(i.ID, r.Golden)
+}
+
+func infoOf(h format.Header, signer ed25519.PublicKey) shivx.GoldenInfo {
+	info := shivx.GoldenInfo{
+		ID: h.ID, Set: h.Set, Host: h.Host, Name: h.Name, Kind: shivx.GoldenKind(h.Kind), Created: h.Created, KeepUntil: h.Until,
+		Files: h.Files, Bytes: h.Bytes, Unstable: len(h.Unstable), Skipped: len(h.Skipped), Missing: len(h.Missing),
+	}
+	if signer != nil {
+		info.Key = base64.StdEncoding.EncodeToString(signer)
+	}
+	return info
+}

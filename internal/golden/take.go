@@ -1,0 +1,216 @@
+package golden
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/golden/capture"
+	"github.com/shivx/shivx/internal/golden/format"
+	"github.com/shivx/shivx/internal/golden/source"
+	"github.com/shivx/shivx/internal/golden/store"
+)
+
+// Order asks for a golden.
+type Order struct {
+	Set  string
+	Kind shivx.GoldenKind
+	// Name is one for people.
+	Name string
+	// Run names the run that asks; a golden that it has taken already is the answer. "": none has.
+	Run string
+	// Until is the time before which it must not be removed; zero: its set's retention decides.
+	Until time.Time
+	// Plan counts what would be stored and stores nothing.
+	Plan bool
+}
+
+// Take stores a golden of the set as it is now. It is durable when Take returns.
+func (e *Engine) Take(ctx context.Context, o Order, tell func(shivx.GoldenProgress)) (shivx.GoldenInfo, shivx.GoldenCapture, error) {
+	set, err := e.Set(o.Set)
+	if err != nil {
+		return shivx.GoldenInfo{}, shivx.GoldenCapture{}, err
+	}
+	info, stored, err := e.take(ctx, set, o, tell)
+	if err != nil {
+		err = fmt.Errorf("back up the set %s: %w", o.Set, err)
+	}
+	return info, stored, err
+}
+
+func (e *Engine) take(ctx context.Context, set Set, o Order, tell func(shivx.GoldenProgress)) (info shivx.GoldenInfo, stored shivx.GoldenCapture, err error) {
+	began := time.Now()
+	if o.Plan {
+		return e.planTake(ctx, set, o, tell)
+	}
+	s, err := e.open(ctx, true)
+	if err != nil {
+		return info, stored, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if g, err := e.taken(ctx, s, o); err != nil || g != nil {
+		if g != nil {
+			info = *g
+			stored.Files = info.Files
+		}
+		return info, stored, err
+	}
+	export, err := source.PrepareAll(ctx, e.exports(), set.Sources...)
+	if err != nil {
+		return info, stored, err
+	}
+	defer func() { err = errors.Join(err, export.Close(ctx)) }()
+	previous, err := e.previous(ctx, s, o.Set)
+	if err != nil {
+		return info, stored, err
+	}
+	opts := e.captureOptions(ctx, set, export, previous, e.takeMeter(previous, tell))
+	w, err := s.Begin(ctx)
+	if err != nil {
+		return info, stored, err
+	}
+	defer w.Abort()
+	r, err := capture.Run(ctx, sink{w}, opts)
+	if err == nil {
+		err = complete(r)
+	}
+	if err != nil {
+		return info, stored, err
+	}
+	if r.PreviousErr != nil {
+		e.o.Logger.Warn("the golden before could not be read; everything was read anew", "set", o.Set, "error", r.PreviousErr)
+	}
+	g, err := w.Commit(ctx, format.Header{
+		Set: o.Set, Host: e.o.Host, Name: o.Name, Run: o.Run, Kind: format.Kind(o.Kind), Taken: time.Since(began).Seconds(), Until: o.Until,
+		Roots: r.Roots, Missing: r.Missing, Exclude: slices.Concat(set.Exclude, export.Exclude), Unstable: r.Unstable, Skipped: r.Skipped,
+		Sources: export.Sources, Entries: r.Entries, Files: r.Files, Bytes: r.Bytes,
+	})
+	if err != nil {
+		return info, stored, err
+	}
+	if err := e.protect(ctx, s); err != nil {
+		e.o.Logger.Error("no parity", "golden", g.Header().ID, "error", err)
+	}
+	stored = shivx.GoldenCapture{Files: r.Files, Unchanged: r.Unchanged, BytesRead: r.Read, BytesStored: w.Stored()}
+	return infoOf(g.Header(), g.Signer()), stored, nil
+}
+
+// planTake counts what would be stored. It makes no store and touches no database.
+func (e *Engine) planTake(ctx context.Context, set Set, o Order, tell func(shivx.GoldenProgress)) (shivx.GoldenInfo, shivx.GoldenCapture, error) {
+	var previous *store.Golden
+	s, err := e.open(ctx, false)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return shivx.GoldenInfo{}, shivx.GoldenCapture{}, err
+	default:
+		defer s.Close()
+		if previous, err = e.previous(ctx, s, o.Set); err != nil {
+			return shivx.GoldenInfo{}, shivx.GoldenCapture{}, err
+		}
+	}
+	r, err := capture.Run(ctx, nowhere{}, e.captureOptions(ctx, set, &source.Export{}, previous, e.takeMeter(previous, tell)))
+	return shivx.GoldenInfo{Set: o.Set, Host: e.o.Host, Name: o.Name, Kind: o.Kind, Files: r.Files, Bytes: r.Bytes},
+		shivx.GoldenCapture{Files: r.Files, Unchanged: r.Unchanged, BytesRead: r.Read}, err
+}
+
+func (e *Engine) captureOptions(ctx context.Context, set Set, export *source.Export, previous *store.Golden, m *meter) capture.Options {
+	o := capture.Options{
+		Roots: withOverlays(set.Paths, export.Overlays), Exclude: slices.Concat(set.Exclude, export.Exclude), Overlays: export.Overlays, Whole: export.Whole, Absent: export.Absent,
+		Progress: func(p capture.Progress) { m.at(p.Bytes, p.Files) },
+	}
+	if previous != nil {
+		o.Previous = iter.Seq2[*format.Entry, error](previous.Entries(ctx))
+	}
+	return o
+}
+
+// withOverlays adds what is exported to a place that no root has.
+func withOverlays(roots []string, overlays map[string]string) []string {
+	roots = slices.Clone(roots)
+	for path := range overlays {
+		if !slices.ContainsFunc(roots, func(r string) bool { return format.Below(r, path) }) {
+			roots = append(roots, path)
+		}
+	}
+	return roots
+}
+
+// taken returns the golden that the run has taken already, nil if there is none.
+func (e *Engine) taken(ctx context.Context, s *store.Store, o Order) (*shivx.GoldenInfo, error) {
+	if o.Run == "" {
+		return nil, nil
+	}
+	all, err := s.List(ctx, o.Set)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range all {
+		if i.Err == nil && i.Header.Run == o.Run {
+			info := infoOf(i.Header, i.Signer)
+			return &info, nil
+		}
+	}
+	return nil, nil
+}
+
+// takeMeter expects as much as there was the last time.
+func (e *Engine) takeMeter(previous *store.Golden, tell func(shivx.GoldenProgress)) *meter {
+	if previous == nil {
+		return e.meter(shivx.GoldenStepTake, tell, 0, 0)
+	}
+	h := previous.Header()
+	return e.meter(shivx.GoldenStepTake, tell, h.Bytes, h.Files)
+}
+
+// previous is the set's newest golden of this host that can be read, of whatever kind; nil if there is none.
+func (e *Engine) previous(ctx context.Context, s *store.Store, set string) (*store.Golden, error) {
+	all, err := s.List(ctx, set)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range all {
+		if i.Err != nil || i.Header.Host != e.o.Host {
+			continue
+		}
+		g, err := s.Find(ctx, i.Set+"/"+i.ID)
+		if err == nil {
+			return g, nil
+		}
+		e.o.Logger.Warn("an earlier golden cannot be used to find what is unchanged", "golden", i.ID, "error", err)
+	}
+	return nil, nil
+}
+
+// complete refuses what lacks something: a restore of the whole set would remove it.
+func complete(r capture.Result) error {
+	if r.Unreadable == 0 {
+		return nil
+	}
+	var first []string
+	for _, n := range r.Faults[:min(3, len(r.Faults))] {
+		first = append(first, n.Path+": "+n.Why)
+	}
+	return shivx.Hint(fmt.Errorf("%d files could not be read, such as %s", r.Unreadable, strings.Join(first, "; ")),
+		"a golden that lacks files would remove them when it is restored: run as root, repair the disk, or exclude them in the set")
+}
+
+// sink gives a capture's blocks to a store.
+type sink struct{ *store.Writer }
+
+func (s sink) Lane() capture.Lane { return s.Writer.Lane() }
+
+// nowhere is where a plan stores: it knows every block.
+type nowhere struct{}
+
+func (nowhere) Use(format.Hash) bool                           { return true }
+func (n nowhere) Lane() capture.Lane                           { return n }
+func (nowhere) Entry(*format.Entry) error                      { return nil }
+func (nowhere) Put(context.Context, format.Hash, []byte) error { return nil }
+func (nowhere) Close() error                                   { return nil }

@@ -1,0 +1,52 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/shivx/shivx"
+	goldenacts "github.com/shivx/shivx/activities/golden"
+	"github.com/shivx/shivx/internal/golden"
+)
+
+// openGolden builds what backs up and restores this host.
+func (a *Agent) openGolden() error {
+	engine, err := golden.Configured(a.cfg, a.log)
+	if err != nil {
+		return fmt.Errorf("read the golden sets: %w", err)
+	}
+	engine.RecordWith(a.recordIn)
+	a.golden = &goldenacts.Activities{Config: a.cfg, Engine: engine, Checks: a.monitor, Plugins: a.plugins, Ledger: a.ledger, Logger: a.log}
+	return nil
+}
+
+// recordIn appends to one of the ledgers that the agent has open; "" for path stands for the operational one.
+func (a *Agent) recordIn(ctx context.Context, path, key string, event any) error {
+	l, open := a.ledger, path == ""
+	for name, one := range a.ledgers() {
+		if strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)) == name {
+			l, open = one, true
+		}
+	}
+	if !open {
+		return fmt.Errorf("the agent has no ledger %s", path)
+	}
+	_, err := l.Append(ctx, key, event)
+	return err
+}
+
+// resumeRestores ends restores without Temporal that were killed, and records what they could not. It does so
+// before any runbook may begin one.
+func (a *Agent) resumeRestores(ctx context.Context) {
+	if err := goldenacts.TakeUp(ctx, a.cfg.Paths.Var, a.recordIn); err != nil {
+		a.log.Error("steps of a local restore are not in the ledger yet", "error", err)
+	}
+	l := goldenacts.Local{Activities: a.golden, Told: func(s shivx.GoldenStepReport) {
+		a.log.Info("a restore that was cut off goes on", "step", s.Name, "service", s.Service, "outcome", s.Outcome, "summary", s.Summary)
+	}}
+	if err := l.Resume(ctx); err != nil {
+		a.log.Error("a restore that was cut off could not be ended", "error", err, "hint", shivx.HintOf(err))
+	}
+}
