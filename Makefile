@@ -7,7 +7,7 @@ GO    ?= go
 LOCAL := deploy/local
 RUNARGS ?=
 
-.PHONY: help run build test check lint workflowcheck e2e crash histories bench modules generate clean
+.PHONY: help run build test check lint workflowcheck e2e crash s3server histories bench modules generate clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ $(BIN)/shivx-worker-crash:
 	@$(GO) build -tags crashpoint -o $@ ./worker
 $(BIN)/shivx-local-crash:
 	@cd $(LOCAL) && $(GO) build -tags crashpoint -o $@ .
+
+# A real S3 server for the tests of golden stores in buckets; without it they are left out.
+s3server: ## Build the S3 server that tests of golden stores talk to; it takes minutes
+	cd test/s3server && $(GO) build -o $(BIN)/versitygw github.com/versity/versitygw/cmd/versitygw
 
 test: ## Run the tests of all packages with the race detector
 	$(GO) test -race $$($(GO) list ./... | grep -v '/test/')

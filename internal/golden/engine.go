@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"filippo.io/age"
@@ -83,6 +84,8 @@ type Engine struct {
 	turn    chan struct{}
 	staged  *restore.Staged
 	touched time.Time
+	// checked is the golden that was verified last.
+	checked atomic.Pointer[checkedGolden]
 }
 
 // New returns an engine; nothing is opened or made yet.

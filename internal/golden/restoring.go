@@ -89,7 +89,9 @@ func (e *Engine) stage(ctx context.Context, r Restore, tell func(shivx.GoldenPro
 		return nil, err
 	}
 	defer func() { _ = release() }()
-	st, err := restore.Stage(ctx, e.visible(g, r), e.restoreOptions(r, shivx.GoldenStepStage, tell))
+	o := e.restoreOptions(r, shivx.GoldenStepStage, tell)
+	o.Checked = e.wasChecked(g.Header().ID)
+	st, err := restore.Stage(ctx, e.visible(g, r), o)
 	if err != nil {
 		return nil, inUse(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden/format"
@@ -62,6 +63,9 @@ func (e *Engine) Verify(ctx context.Context, o VerifyOrder, tell func(shivx.Gold
 	}
 	m := e.meter(shivx.GoldenStepVerify, tell, g.Header().Bytes, 0)
 	err = g.Check(ctx, need, func(n int64) { v.Bytes += n; m.at(v.Bytes, 0) })
+	if err == nil && need == nil {
+		e.checked.Store(&checkedGolden{g.Header().ID, time.Now()})
+	}
 	if damage, ok := errors.AsType[*store.DamageError](err); ok {
 		v.Damaged = len(damage.Damages)
 		for _, d := range damage.Damages[:min(mostDamage, v.Damaged)] {
@@ -70,6 +74,21 @@ func (e *Engine) Verify(ctx context.Context, o VerifyOrder, tell func(shivx.Gold
 		return v, nil
 	}
 	return v, err
+}
+
+// checkedGolden is a golden of which all was verified.
+type checkedGolden struct {
+	id string
+	at time.Time
+}
+
+// checkHolds is for how long a restore relies on a verification before it.
+const checkHolds = 15 * time.Minute
+
+// wasChecked says whether this process has just verified all of a golden.
+func (e *Engine) wasChecked(id string) bool {
+	c := e.checked.Load()
+	return c != nil && c.id == id && time.Since(c.at) < checkHolds
 }
 
 // need lists the blocks of some files, nil for all of the golden.

@@ -85,9 +85,7 @@ func (p *goldenProgram) step(t *testing.T, tree *goldenTree, s int, took *[]floa
 		if p.steps[s] != nil {
 			tree.damage(t, p.damaged)
 		}
-		if p.name == "restic" { // version 0.14 cannot restore a link over one that is there
-			runGolden(t, sh("rm %q/links/sym*", p.damaged), p.repo)
-		}
+
 	}
 	if p.steps[s] == nil {
 		return 0
@@ -135,7 +133,8 @@ func goldenPrograms(t *testing.T, dir string, tree *goldenTree) []goldenProgram 
 		}, below, tree.dir, repo("shivx")}, // it restores in place where the files came from
 		{"restic", [5][]string{
 			{"restic", "backup", "-q", tree.dir}, {"restic", "backup", "-q", tree.dir}, {"restic", "check", "-q", "--read-data"},
-			{"restic", "restore", "-q", "latest", "--target", out}, {"restic", "restore", "-q", "latest", "--target", out},
+			{"restic", "restore", "-q", "latest", "--target", out},
+			sh("restic restore -q latest --target %q || true", out), // version 0.14 complains of links that are there
 		}, below, below, repo("restic")},
 		{"tar + zstd -1", [5][]string{
 			sh("tar -C %q --format=pax -S -cf - . | zstd -1 -T2 -q > a.tar.zst", tree.dir), sh("tar -C %q --format=pax -S -cf - . | zstd -1 -T2 -q > b.tar.zst", tree.dir),
