@@ -187,7 +187,7 @@ type GoldenRestoreInput struct {
 	From string `json:"from,omitempty"`
 	// Paths are the files and folders to restore; none: all of the golden.
 	Paths []string `json:"paths,omitempty"`
-	// Mode is RestoreWhole unless it is set.
+	// Mode is RestoreWhole unless it is set, or RestoreInPlace with Paths.
 	Mode RestoreMode `json:"mode,omitempty"`
 	// LeaveServices stops and starts nothing: for files that no service has open.
 	LeaveServices bool `json:"leave_services,omitempty"`

@@ -27,6 +27,7 @@ func (a *app) onGoldenFleet(cmd *cobra.Command, kind string, action shivx.Golden
 		}
 		run, err := f.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 			ID: id, TaskQueue: f.runbookQueue(ctx), WorkflowTaskTimeout: shivx.TaskTimeout,
+			TypedSearchAttributes:                    activities.GoldenAttributes(action, t),
 			WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
 			WorkflowExecutionErrorWhenAlreadyStarted: true,
 			StaticSummary:                            activities.GoldenSummary(action, t), StaticDetails: activities.GoldenDetails(action),

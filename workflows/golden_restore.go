@@ -53,6 +53,9 @@ func setupRestore(ctx workflow.Context, a shivx.GoldenAction, kind shivx.GoldenK
 	switch in.Mode {
 	case "":
 		in.Mode = shivx.RestoreWhole
+		if len(in.Paths) > 0 { // some files of a root cannot replace it as a whole
+			in.Mode = shivx.RestoreInPlace
+		}
 	case shivx.RestoreWhole, shivx.RestoreInPlace:
 	default:
 		return nil, badInput(fmt.Sprintf("%q is no mode — write %s or %s", in.Mode, shivx.RestoreWhole, shivx.RestoreInPlace))

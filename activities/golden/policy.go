@@ -26,7 +26,7 @@ func (a *Activities) policyOf(s config.GoldenSet) activities.SetPolicy {
 			}
 		}
 	}
-	p.CheckTimeout = shivx.Duration(check + 10*time.Second)
+	p.CheckTimeout = shivx.Duration(check + 2*time.Second)
 	return p
 }
 
