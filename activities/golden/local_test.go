@@ -43,7 +43,7 @@ func TestLocalRestore(t *testing.T) {
 		require.Less(t, r.Downtime, r.Seconds+1)
 		require.Empty(t, r.Stopped)
 		require.Equal(t, "good 1", s.word(t))
-		require.Equal(t, "good 1", s.loaded(t), "the service runs with it")
+		s.runs(t, "good 1", "the service runs with it")
 		require.NotEqual(t, before, s.pid())
 		require.Empty(t, s.left(t))
 		want := []string{"resolve", "verify", "stage", "validate", "stop", "swap", "start", "load", "check", "finish"}
@@ -87,7 +87,7 @@ func TestServiceThatIsNotHealthyIsUndone(t *testing.T) {
 	require.False(t, r.Swapped)
 	require.Empty(t, r.Stopped)
 	require.Equal(t, "good 2", s.word(t))
-	require.Equal(t, "good 2", s.loaded(t))
+	s.runs(t, "good 2")
 	require.Empty(t, s.left(t))
 	require.Contains(t, steps(r), "undo")
 	rec, ok, err := s.ledger.Find("local " + r.Restore + "/end")
@@ -139,8 +139,7 @@ func TestInterruptedAtEachStep(t *testing.T) {
 	s.take(t, "one")
 	fill(t, s.dir, "good 2")
 	s.stopService(t)
-	_, err := s.acts.StartService(t.Context(), s.service(2))
-	require.NoError(t, err)
+	s.start(t, 2, "good 2")
 	for _, at := range []shivx.GoldenStep{shivx.GoldenStepVerify, shivx.GoldenStepStage, shivx.GoldenStepStop, shivx.GoldenStepSwap,
 		shivx.GoldenStepStart, shivx.GoldenStepCheck} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -153,7 +152,7 @@ func TestInterruptedAtEachStep(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled, at)
 		require.Equal(t, shivx.OutcomeAborted, r.Outcome, at)
 		require.Equal(t, "good 2", s.word(t), at)
-		require.Equal(t, "good 2", s.loaded(t), at)
+		s.runs(t, "good 2", at)
 		require.Empty(t, s.left(t), at)
 	}
 }
@@ -173,12 +172,12 @@ func TestWhatStaysStoppedIsSaid(t *testing.T) {
 	require.Equal(t, []string{"shop"}, r.Stopped)
 	require.Equal(t, shivx.OutcomeFailed, r.Outcome)
 	require.Equal(t, "good 2", s.word(t))
-	require.Empty(t, s.loaded(t))
+	require.Empty(t, s.loaded())
 
 	require.NoError(t, os.WriteFile(serve, good, 0o644))
 	s = s.reopen(t)
 	require.NoError(t, s.local(nil).Resume(t.Context()))
-	require.Equal(t, "good 2", s.loaded(t))
+	s.runs(t, "good 2")
 	require.Empty(t, s.left(t))
 }
 
@@ -206,7 +205,7 @@ func TestLocalRestoresExcludeEachOther(t *testing.T) {
 	}).Restore(t.Context(), shivx.GoldenRestoreInput{GoldenRequest: shivx.GoldenRequest{GoldenTarget: s.target()}})
 	require.NoError(t, err)
 	require.Len(t, seen, 10)
-	require.Equal(t, "good 1", s.loaded(t))
+	s.runs(t, "good 1")
 }
 
 // TestRecordsThatWait: while the agent has the ledger, steps wait in files until it takes them up.
@@ -274,8 +273,7 @@ func TestStepsTakePlaceOnce(t *testing.T) {
 	_, err = s.acts.StartService(t.Context(), s.service(1))
 	require.NoError(t, err)
 	require.False(t, s.alive(), "the start of this number was recorded before the stop")
-	_, err = s.acts.StartService(t.Context(), s.service(2))
-	require.NoError(t, err)
+	s.start(t, 2, "good 2")
 	require.NotEqual(t, pid, s.pid())
 
 	in.Restore, in.Golden = "other", "01ARZ3NDEKTSV4RRFFQ69G5FAV"

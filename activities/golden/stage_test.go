@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/shivx/shivx"
@@ -29,8 +30,8 @@ import (
 	"github.com/shivx/shivx/plugins/host"
 )
 
-// The host has one service, which copies its file when it starts and is healthy when that says so. It does not
-// start where the file says "dead".
+// The host has one service, which copies its file when it starts and is healthy once it has and that says so. It
+// does not start where the file says "dead".
 const hostConfig = `
 version: 1
 host: here
@@ -50,8 +51,10 @@ golden:
       validate: [{match: "/**/*.json", format: json}]
 `
 
-const serve = `grep -q dead DIR/srv/state && exit 3
-echo $$ > DIR/run/pid.new && cp DIR/srv/state DIR/run/loaded && mv DIR/run/pid.new DIR/run/pid && exec sleep 600
+const serve = `rm -f DIR/run/loaded
+grep -q dead DIR/srv/state && exit 3
+echo $$ > DIR/run/pid.new && mv DIR/run/pid.new DIR/run/pid &&
+	cp DIR/srv/state DIR/run/loading && mv DIR/run/loading DIR/run/loaded && exec sleep 600
 `
 
 // stage is a host in a folder, with all that the steps need.
@@ -82,9 +85,7 @@ func makeStage(t *testing.T) *stage {
 		s.stopService(t)
 		require.NoError(t, s.close())
 	})
-	_, err = s.acts.StartService(t.Context(), s.service(1))
-	require.NoError(t, err)
-	require.Equal(t, "good 1", s.loaded(t))
+	s.start(t, 1, "good 1")
 	return s
 }
 
@@ -150,15 +151,48 @@ func (s *stage) take(t *testing.T, name string) shivx.GoldenInfo {
 	return r.Golden
 }
 
-// loaded is what the service that runs has read; "" when none does.
-func (s *stage) loaded(t *testing.T) string {
+// start starts the service and waits until it is up; attempts have different numbers.
+func (s *stage) start(t *testing.T, attempt int, word string) {
 	t.Helper()
+	_, err := s.acts.StartService(t.Context(), s.service(attempt))
+	require.NoError(t, err)
+	s.runs(t, word)
+}
+
+// runs fails unless the service comes to run with a state, and only once. That it was started does not mean
+// that it is up yet: a start is watched for a moment only, and the rest is left to the health checks.
+func (s *stage) runs(t *testing.T, word string, msg ...any) {
+	t.Helper()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		assert.Equal(c, word, s.loaded())
+		assert.Equal(c, []int{s.pid()}, s.processes(), "the processes of the service")
+	}, 20*time.Second, 5*time.Millisecond, msg...)
+}
+
+// loaded is what the service that runs has read; "" when none does.
+func (s *stage) loaded() string {
 	if !s.alive() {
 		return ""
 	}
 	data, err := os.ReadFile(filepath.Join(s.dir, "run/loaded"))
-	require.NoError(t, err)
+	if err != nil {
+		return ""
+	}
 	return string(data)
+}
+
+// processes are those of the service, and all that they have started.
+func (s *stage) processes() []int {
+	var pids []int
+	paths, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, p := range paths {
+		environ, _ := os.ReadFile(p)
+		if strings.Contains(string(environ), "SHIVX_COMPONENT=shop@here:"+s.dir+"/") {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(p)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 func (s *stage) pid() int {

@@ -67,15 +67,16 @@ func (m *machine) spoilIfWhole() {
 func TestUnchangedTreeIsNotReadAgain(t *testing.T) {
 	m := newMachine(t)
 	first := m.take("")
-	// A file that was written a moment ago is read once more: its time could be that of two contents.
+	// A file that was written a moment ago is read once more: its time could be that of two contents. That is
+	// over after a few goldens; how long each takes is up to the disk, so nothing is said of it.
 	var got shivx.GoldenCapture
-	require.Eventually(t, func() bool {
+	for try := 0; try == 0 || got.BytesRead > 0 && try < 100; try++ {
 		var err error
 		_, got, err = m.Take(t.Context(), golden.Order{Set: "shop", Kind: shivx.GoldenKindBackup}, nil)
 		require.NoError(t, err)
 		require.Zero(t, got.BytesStored)
-		return got.BytesRead == 0
-	}, 20*time.Second, 50*time.Millisecond)
+	}
+	require.Zero(t, got.BytesRead)
 	require.Equal(t, got.Files, got.Unchanged)
 	require.Equal(t, first.Files, got.Files)
 }

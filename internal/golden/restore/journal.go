@@ -156,22 +156,32 @@ func Pending(journalDir string) ([]Journal, error) {
 	}
 	var list []Journal
 	for _, p := range paths {
-		data, err := os.ReadFile(p)
+		j, err := readJournal(journalDir, strings.TrimSuffix(filepath.Base(p), journalFile))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read the journal: %w", err)
-		}
-		j := Journal{dir: journalDir}
-		if err := json.Unmarshal(data, &j); err != nil || j.ID+journalFile != filepath.Base(p) {
-			return nil, shivx.Hint(fmt.Errorf("read the journal %s: %w", p, errors.Join(err, errors.New("not a journal"))),
-				"look into it: it names the folders that hold the old and the new state")
+			return nil, err
 		}
 		list = append(list, j)
 	}
 	slices.SortFunc(list, func(a, b Journal) int { return a.Begun.Compare(b.Begun) })
 	return list, nil
+}
+
+// readJournal reads the journal of a restore. The error wraps fs.ErrNotExist when the restore has ended.
+func readJournal(dir, id string) (Journal, error) {
+	p := filepath.Join(dir, id+journalFile)
+	data, err := os.ReadFile(p)
+	if err != nil {
+		return Journal{}, fmt.Errorf("read the journal: %w", err)
+	}
+	j := Journal{dir: dir}
+	if err := json.Unmarshal(data, &j); err != nil || j.ID != id {
+		return Journal{}, shivx.Hint(fmt.Errorf("read the journal %s: %w", p, errors.Join(err, errors.New("not a journal"))),
+			"look into it: it names the folders that hold the old and the new state")
+	}
+	return j, nil
 }
 
 func escapeGlob(path string) string {

@@ -149,6 +149,7 @@ func (h handle) dress(want, have meta, link bool) error {
 		if err := h.chown(int(want.UID), int(want.GID)); err != nil {
 			return fmt.Errorf("set the owner: %w", err)
 		}
+		have.Xattrs = afterChown(have.Xattrs)
 	}
 	if err := h.setXattrs(want.Xattrs, have.Xattrs); err != nil {
 		return err
@@ -163,6 +164,18 @@ func (h handle) dress(want, have meta, link bool) error {
 		return fmt.Errorf("set the time: %w", err)
 	}
 	return nil
+}
+
+// afterChown is what is known of attributes once the owner has changed: the capabilities, which the
+// kernel clears, may be there or not.
+func afterChown(xattrs []xattr) []xattr {
+	xattrs = slices.Clone(xattrs)
+	for i := range xattrs {
+		if xattrs[i].Name == "security.capability" {
+			xattrs[i].Value = nil
+		}
+	}
+	return xattrs
 }
 
 func (h handle) chown(uid, gid int) error {

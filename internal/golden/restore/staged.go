@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden/format"
@@ -175,32 +178,51 @@ func (s *Staged) discard() error {
 
 // Resume takes a restore on that was cut off: one that had not begun to swap is discarded, one that
 // had is completed to the new state, and can still be undone; one that was being undone is undone,
-// and one that was being finished is finished. State tells which.
+// and one that was being finished is finished. What counts is how far it is now: j may have been read
+// while another process went on with it. State tells which; it is StateGone, and nothing is done, when
+// another process has ended it since. The error is ErrBusy while one has it.
 func Resume(ctx context.Context, j Journal) (*Staged, error) {
 	fail := func(err error) error { return fmt.Errorf("resume the restore %s: %w", j.ID, err) }
 	locked, err := lock(j.dir)
 	if err != nil {
 		return nil, fail(err)
 	}
-	s := &Staged{j: j, lock: locked, changes: j.Changes}
-	if s.places, err = j.places(); err != nil {
-		return nil, fail(errors.Join(err, s.release()))
+	now, err := readJournal(j.dir, j.ID)
+	if errors.Is(err, fs.ErrNotExist) {
+		now, err = j, nil
+		now.State = StateGone
 	}
-	switch j.State {
-	case StateStaging, StateStaged:
-		err = s.discard()
-	case StateSwapping:
-		err = s.swap()
-	case StateUndoing:
-		err = s.undo()
-	case StateFinishing:
-		err = s.Finish(ctx, j.Keep)
-	case StateSwapped, StateGone:
+	now.step = j.step
+	s := &Staged{j: now, lock: locked, changes: now.Changes}
+	if err == nil {
+		err = s.resume(ctx)
 	}
 	if err != nil {
 		return nil, fail(errors.Join(err, s.release()))
 	}
 	return s, nil
+}
+
+// resume goes on with what the journal says. The caller has the lock.
+func (s *Staged) resume(ctx context.Context) error {
+	var err error
+	if s.places, err = s.j.places(); err != nil {
+		return err
+	}
+	switch s.j.State {
+	case StateStaging, StateStaged:
+		return s.discard()
+	case StateSwapping:
+		return s.swap()
+	case StateUndoing:
+		return s.undo()
+	case StateFinishing:
+		return s.Finish(ctx, s.j.Keep)
+	case StateGone:
+		return s.release()
+	case StateSwapped:
+	}
+	return nil
 }
 
 // places returns where everything lies, as the journal has it.
@@ -235,7 +257,9 @@ func (s *Staged) release() error {
 	if s.lock == nil {
 		return nil
 	}
-	err := s.lock.Close()
+	// A child that some goroutine is starting has the lock too until it runs its program; closing it here
+	// would not end it there.
+	err := errors.Join(unix.Flock(int(s.lock.Fd()), unix.LOCK_UN), s.lock.Close())
 	s.lock = nil
 	return err
 }
