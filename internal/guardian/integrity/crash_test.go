@@ -169,7 +169,7 @@ func TestKilledAtAnyTimeIsNoAlarm(t *testing.T) {
 		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)
 		require.NoError(t, cmd.Start())
-		_, err = io.ReadFull(out, make([]byte, 1)) // it has begun
+		_, err = io.ReadFull(out, make([]byte, 1+rand.IntN(5))) // it has begun, and saved up to four times
 		require.NoError(t, err)
 		time.Sleep(time.Duration(rand.IntN(20_000)) * time.Microsecond)
 		require.NoError(t, cmd.Process.Kill())
@@ -187,11 +187,12 @@ func TestKilledAtAnyTimeIsNoAlarm(t *testing.T) {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "ledger"), []byte(r.anchor+"\n"), 0o600))
 		}
 	}
-	require.Greater(t, saved, kills/4, "else it was killed at nothing")
+	require.Greater(t, saved, kills)
 	t.Logf("%d kills, %d baselines", kills, saved)
 }
 
-// saveForEver records into a file, as a ledger that is safe when a record returns.
+// saveForEver records into a file, as a ledger that is safe when a record returns. It prints a byte when it
+// has begun and for each baseline that is recorded.
 func saveForEver(t *testing.T, dir string) {
 	ledger, err := os.OpenFile(filepath.Join(dir, "ledger"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	require.NoError(t, err)
@@ -208,6 +209,7 @@ func saveForEver(t *testing.T, dir string) {
 		Record: func(_ context.Context, _ string, details any) error {
 			if s, ok := details.(Summary); ok {
 				_, err := fmt.Fprintln(ledger, s.Root)
+				fmt.Print(".")
 				return err
 			}
 			return nil
