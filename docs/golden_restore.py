@@ -37,6 +37,10 @@ def unseal(key, sealed, about):
 def fits(pattern, fields):
     return re.fullmatch(pattern, " ".join(fields)) and " " not in "".join(fields)
 
+def shown(value):  # a name as text; what would not show is escaped
+    text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+    return text if text.isprintable() and "\\" not in text else repr(value)[2:-1] if isinstance(value, bytes) else text
+
 def clean(path):
     parts = path.split(b"/")[1:]
     return path == b"/" or path[:1] == b"/" and not {b"", b".", b".."} & set(parts) and b"\0" not in path
@@ -85,7 +89,10 @@ class Golden:
     def __init__(self, store, golden_set, golden_id, key, identity):
         self.store, self.blocks, self.keys = store, {}, None
         about = json.loads(Path(store, "golden.json").read_bytes())
-        line, second, self.segments = Path(store, "goldens", golden_set, golden_id + ".golden").read_bytes().split(b"\n", 2)
+        file = Path(store, "goldens", golden_set, golden_id + ".golden")
+        need(file.exists(), "no golden %s/%s here; give a whole id, the newest is the last of: %s"
+             % (golden_set, golden_id, ", ".join(sorted(p.stem for p in file.parent.glob("*.golden"))[-5:]) or "none of this set"))
+        line, second, self.segments = file.read_bytes().split(b"\n", 2)
         signature = json.loads(second)
         need(unbase64(signature["key"]) == key, "signed with another key: " + signature["key"])
         Ed25519PublicKey.from_public_bytes(key).verify(unbase64(signature["sig"]), b"shivx-golden-v1\n" + line)
@@ -133,6 +140,7 @@ class Golden:
 
     def read_packs(self):
         for name in self.header["packs"]:
+            need(self.pack(name).stat().st_size <= 64 * BLOCK, "pack %s is too long" % name)
             pack = self.pack(name).read_bytes()
             begin = len(pack) - 12 - RECORD.size * struct.unpack("<I", pack[-12:-8])[0]
             need(begin > 8 and pack[:8] == b"shivxpk1" and pack[-8:] == b"1kpxvihs", "pack %s is damaged" % name)
@@ -224,11 +232,13 @@ def main():
                       ("--list", {"action": "store_true"}), ("--target", {"metavar": "FOLDER", "type": os.fsencode})):
         p.add_argument(name, **how)
     a = p.parse_args()
-    golden = Golden(a.STORE, *vars(a)["SET/ID"].split("/"), unbase64(a.key), a.identity)
+    name = vars(a)["SET/ID"].split("/")
+    need(len(name) == 2, "write SET/ID, as in: ls STORE/goldens/*")
+    golden = Golden(a.STORE, *name, unbase64(a.key), a.identity)
     entries = list(golden.entries())
     if a.list:
         for e in entries:
-            print(*(e.get(f, "-") for f in ("type", "mode", "uid", "gid", "size", "mtime", "path", "link")), sep="\t")
+            print(*(shown(e.get(f, "-")) for f in ("type", "mode", "uid", "gid", "size", "mtime", "path", "link")), sep="\t")
         return 0
     golden.read_packs()
     need(all(golden.key_of(h) in golden.blocks for e in entries for h in e.get("hashes", [])), "a block is in no pack")

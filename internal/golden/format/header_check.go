@@ -93,10 +93,13 @@ func (h *Header) checkRoots() error {
 			return fmt.Errorf("roots %q and %q are out of order, or one is below the other", h.Roots[i-1], root)
 		}
 	}
-	for i, root := range h.Missing {
-		if !slices.Contains(h.Roots, root) || i > 0 && ComparePaths(h.Missing[i-1], root) >= 0 {
+	rest := h.Roots // both are in order
+	for _, root := range h.Missing {
+		i := slices.Index(rest, root)
+		if i < 0 {
 			return fmt.Errorf("missing root %q is none, or out of order", root)
 		}
+		rest = rest[i+1:]
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,6 +125,23 @@ func (n *Note) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// CheckVersion is ErrVersion for the header's line of a later format, and ErrDamaged for what is no header.
+// It reads the first field alone, so that it may be asked before the signature was checked.
+func CheckVersion(line []byte) error {
+	c := cursor{rest: line}
+	if !c.eat(`{"shivx_golden":`) {
+		return fmt.Errorf("%w: not the header of a golden", ErrDamaged)
+	}
+	version, ok := c.uint(math.MaxInt32)
+	switch {
+	case !ok || version < 1 || !c.eat(","):
+		return fmt.Errorf("%w: the header of a golden of no format", ErrDamaged)
+	case version > Version:
+		return fmt.Errorf("%w: format %d, and this program knows %d", ErrVersion, version, Version)
+	}
+	return nil
+}
+
 // ParseHeader reads the first line of a golden file, with or without its newline. It accepts what
 // AppendHeader writes and nothing else; the error is ErrDamaged, or ErrVersion where the header is of
 // a later format. That it is signed by a trusted key is the caller's to check, before.
@@ -133,15 +151,11 @@ func ParseHeader(line []byte) (*Header, error) {
 	}
 	line = bytes.TrimSuffix(line, []byte{'\n'})
 	var fields map[string]json.RawMessage
+	if err := CheckVersion(line); err != nil {
+		return nil, err
+	}
 	if err := json.Unmarshal(line, &fields); err != nil {
 		return nil, fmt.Errorf("%w: header: %w", ErrDamaged, err)
-	}
-	var version int
-	if err := json.Unmarshal(fields["shivx_golden"], &version); err != nil {
-		return nil, fmt.Errorf("%w: not the header of a golden: %w", ErrDamaged, err)
-	}
-	if version > Version {
-		return nil, fmt.Errorf("%w: format %d, and this program knows %d", ErrVersion, version, Version)
 	}
 	h := new(Header)
 	if err := json.Unmarshal(line, h); err != nil {

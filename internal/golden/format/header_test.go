@@ -3,6 +3,7 @@ package format_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -191,4 +192,33 @@ func TestSignature(t *testing.T) {
 	require.ErrorIs(t, err, format.ErrDamaged)
 	_, err = format.Sign(line, priv[:5])
 	require.Error(t, err)
+}
+
+// A header of many roots that are missing takes as long as one of many roots.
+func TestManyMissingRoots(t *testing.T) {
+	h := *sampleHeader()
+	h.Roots, h.Missing = nil, nil
+	for i := range 300_000 {
+		h.Roots = append(h.Roots, fmt.Sprintf("/srv/%06d", i))
+	}
+	h.Missing = h.Roots
+	begun := time.Now()
+	_, err := format.AppendHeader(nil, &h)
+	require.NoError(t, err)
+	require.Less(t, time.Since(begun), 5*time.Second)
+	h.Missing = []string{h.Roots[1], h.Roots[0]}
+	_, err = format.AppendHeader(nil, &h)
+	require.ErrorContains(t, err, "out of order")
+	h.Missing = []string{"/srv"}
+	_, err = format.AppendHeader(nil, &h)
+	require.Error(t, err)
+}
+
+// A pack of any length is refused before anything of that length is read.
+func TestPackThatIsTooLong(t *testing.T) {
+	trailer := format.AppendPackTrailer(nil, 1000)
+	_, err := format.ParsePackTrailer(trailer, format.MaxPack+1)
+	require.ErrorIs(t, err, format.ErrDamaged)
+	_, err = format.ParsePackTrailer(trailer, format.MaxPack)
+	require.NoError(t, err)
 }

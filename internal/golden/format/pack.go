@@ -18,6 +18,9 @@ const (
 	PackTrailer = 12
 	// PackSize is the length at which a pack is ended and the next begun.
 	PackSize = 32 << 20
+	// MaxPack is the greatest length of a pack. It bounds what one costs who reads it, before its index can
+	// be compared with its name.
+	MaxPack = 2 * PackSize
 )
 
 // Codec says how a block is stored.

@@ -34,6 +34,9 @@ func ParsePackTrailer(trailer []byte, size int64) (int64, error) {
 	if len(trailer) != PackTrailer || string(trailer[4:]) != PackEnd {
 		return 0, fmt.Errorf("%w: the pack does not end as a pack does", ErrDamaged)
 	}
+	if size > MaxPack {
+		return 0, fmt.Errorf("%w: a pack of %d bytes", ErrDamaged, size)
+	}
 	n := int64(binary.LittleEndian.Uint32(trailer))
 	at := size - PackTrailer - n*PackRecord
 	// A block has at least one byte.

@@ -32,8 +32,18 @@ type File interface {
 	// that exists the error is fs.ErrExist, and the file may be published again or discarded. The
 	// name of a golden is durable when Publish returns; others are after the backend's next Sync.
 	Publish(ctx context.Context, name string) error
+	// Replace is Publish for any name, also one that exists: then the name changes from the one to the other
+	// at once. It is for objects that are damaged, and durable after the backend's next Sync.
+	Replace(ctx context.Context, name string) error
 	// Discard ends the file without a name. After Publish has named it, it does nothing.
 	Discard() error
+}
+
+// Uploader is a backend to whose objects there is a long way, so that several files are published at once, each
+// as soon as it is complete.
+type Uploader interface {
+	// Uploads is how many.
+	Uploads() int
 }
 
 // Object is open for reading.

@@ -14,7 +14,11 @@ const runSize = format.BlockSize + format.SealSize
 
 // packCheck is a check of one pack.
 type packCheck struct {
-	name   string
+	s    *Store
+	name string
+	// deep compares also what a block decompresses to with its id, which costs as much again.
+	deep   bool
+	plain  []byte
 	object Object
 	buf    []byte
 	// run are blocks that lie one after another from the byte at, size bytes in all.
@@ -27,14 +31,24 @@ type packCheck struct {
 
 // checkPack compares a pack with its name: all of it, or, where need is not nil, its index and the
 // blocks at the offsets of need, which is sorted. buf has runSize bytes. The error is that of ctx; what
-// else goes wrong is damage.
+// else goes wrong is damage, which may not be proven.
 func (s *Store) checkPack(ctx context.Context, name format.Hash, need []uint32, buf []byte, told func(int64)) ([]Damage, error) {
-	c := &packCheck{name: packName(name), buf: grow(buf, runSize), told: told}
+	c := &packCheck{s: s, name: packName(name), buf: grow(buf, runSize), told: told}
+	return c.check(ctx, name, need)
+}
+
+// checkPackDeep compares a pack with its name, and each block with its id.
+func (s *Store) checkPackDeep(ctx context.Context, name format.Hash, buf []byte, told func(int64)) ([]Damage, error) {
+	c := &packCheck{s: s, name: packName(name), deep: !s.locked, buf: grow(buf, runSize), told: told}
+	return c.check(ctx, name, nil)
+}
+
+func (c *packCheck) check(ctx context.Context, name format.Hash, need []uint32) ([]Damage, error) {
 	whole := func(err error) ([]Damage, error) {
 		return []Damage{{Name: c.name, Err: err}}, ctx.Err()
 	}
 	var err error
-	if c.object, err = s.backend.Open(ctx, c.name); err != nil {
+	if c.object, err = c.s.backend.Open(ctx, c.name); err != nil {
 		return whole(missing(err))
 	}
 	defer func() { _ = c.object.Close() }()
@@ -65,7 +79,7 @@ func (s *Store) checkPack(ctx context.Context, name format.Hash, need []uint32, 
 		c.size += int64(b.Stored)
 	}
 	err = c.end(ctx)
-	told(int64(len(index.raw)) + format.PackTrailer)
+	c.told(int64(len(index.raw)) + format.PackTrailer)
 	return c.damages, err
 }
 
@@ -99,6 +113,9 @@ func (c *packCheck) end(ctx context.Context) error {
 		}
 		if blockErr == nil && sha256.Sum256(stored) != b.Sum {
 			blockErr = fmt.Errorf("%w: its hash is not that in the index", format.ErrDamaged)
+		}
+		if blockErr == nil && c.deep {
+			c.plain, blockErr = c.s.content(c.plain, stored, b)
 		}
 		if blockErr != nil {
 			c.damages = append(c.damages, Damage{Name: c.name, Offset: at, Length: int64(b.Stored), Block: b.ID, Err: blockErr})

@@ -82,20 +82,46 @@ func (l *Lane) encode(buf []byte, id format.Hash, plain []byte) ([]byte, format.
 // decode returns the block that is stored so, in dst if that is long enough. It destroys stored.
 // The block is whole in any case: it has the hash that it was asked for by.
 func (s *Store) decode(dst, stored []byte, r *record, h format.Hash) ([]byte, error) {
+	dst, err := s.unpack(dst, stored, &r.id, r.plain, r.codec())
+	if err != nil {
+		return nil, err
+	}
+	return dst, verify(dst, r, h)
+}
+
+// unpack unseals and decompresses. It destroys stored.
+func (s *Store) unpack(dst, stored []byte, id *format.Hash, plain uint32, codec format.Codec) ([]byte, error) {
 	var err error
 	if s.keys != nil {
-		if stored, err = unseal(s.keys.blocks, stored, r.id[:]); err != nil {
+		if stored, err = unseal(s.keys.blocks, stored, id[:]); err != nil {
 			return nil, err
 		}
 	}
-	if r.codec() == format.CodecZstd {
-		if dst, err = s.decoder.DecodeAll(stored, grow(dst, int(r.plain))[:0]); err != nil {
-			return nil, fmt.Errorf("%w: %w", format.ErrDamaged, err)
-		}
-	} else {
-		dst = append(dst[:0], stored...)
+	if codec != format.CodecZstd {
+		return append(dst[:0], stored...), nil
 	}
-	return dst, verify(dst, r, h)
+	if dst, err = s.decoder.DecodeAll(stored, grow(dst, int(plain))[:0]); err != nil {
+		return nil, fmt.Errorf("%w: %w", format.ErrDamaged, err)
+	}
+	return dst, nil
+}
+
+// content sees whether a stored block, whose bytes are those of its record, is also the block that its id
+// stands for: whoever writes to the store can make a pack that fits its name and says of a block that it
+// were another, and so does memory that fails before the hash is made. It destroys stored, and returns dst's
+// memory or longer.
+func (s *Store) content(dst, stored []byte, b *format.PackBlock) ([]byte, error) {
+	if s.keys == nil && b.Codec == format.CodecRaw {
+		return dst, nil // its id is the hash of what is stored
+	}
+	plain, err := s.unpack(dst, stored, &b.ID, b.Plain, b.Codec)
+	if err != nil {
+		return dst, err
+	}
+	if len(plain) != int(b.Plain) || s.blockID(sha256.Sum256(plain)) != b.ID {
+		return plain, fmt.Errorf("%w: what is stored is not the block that its id stands for", format.ErrDamaged)
+	}
+	return plain, nil
 }
 
 func verify(plain []byte, r *record, h format.Hash) error {

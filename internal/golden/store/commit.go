@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"slices"
 
 	"github.com/shivx/shivx/internal/golden/format"
@@ -56,45 +55,6 @@ func (w *Writer) takeWaiting() []finished {
 	some := w.waiting
 	w.waiting = nil
 	return some
-}
-
-// publish makes packs durable and then gives them their names.
-func (w *Writer) publish(ctx context.Context, packs []finished) error {
-	if len(packs) == 0 {
-		return nil
-	}
-	err := w.s.backend.Sync(ctx)
-	for _, f := range packs {
-		if err == nil {
-			err = w.publishPack(ctx, f)
-		}
-		if err != nil {
-			err = errors.Join(err, f.file.Discard())
-		}
-	}
-	return err
-}
-
-// publishPack names a pack. One of that name is there where another writer stored the same, and
-// where its index was damaged so that this one stored its blocks anew: then it is replaced.
-func (w *Writer) publishPack(ctx context.Context, f finished) error {
-	name := packName(f.name)
-	err := f.file.Publish(ctx, name)
-	if !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	damages, err := w.s.checkPack(ctx, f.name, nil, nil, func(int64) {})
-	if err != nil {
-		return err
-	}
-	if len(damages) == 0 {
-		return f.file.Discard()
-	}
-	w.s.log.Warn("a damaged pack is replaced", "pack", name)
-	if err := w.s.backend.Remove(ctx, name); err != nil {
-		return err
-	}
-	return f.file.Publish(ctx, name)
 }
 
 // usedPacks are the names of the packs that the golden needs.

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/shivx/shivx/internal/golden/format"
@@ -32,7 +34,17 @@ func (d Damage) String() string {
 	return b.String()
 }
 
-// DamageError is all the damage that a check found. It is an ErrDamaged.
+// Proven says that the place was read and is not as it was written, or is not there. Otherwise it could
+// not be read: it may be whole, and be read another time.
+func (d Damage) Proven() bool {
+	return errors.Is(d.Err, format.ErrDamaged) || errors.Is(d.Err, format.ErrVersion)
+}
+
+func proven(damages []Damage) bool {
+	return !slices.ContainsFunc(damages, func(d Damage) bool { return !d.Proven() })
+}
+
+// DamageError is all the damage that a check found. It is an ErrDamaged, unless nothing is proven.
 type DamageError struct{ Damages []Damage }
 
 func (e *DamageError) Error() string {
@@ -44,8 +56,14 @@ func (e *DamageError) Error() string {
 	if more := len(e.Damages) - shown; more > 0 {
 		texts = append(texts, fmt.Sprintf("and %d more", more))
 	}
-	return fmt.Sprintf("damage at %d places: %s", len(e.Damages), strings.Join(texts, "; "))
+	what := "damage at"
+	if !e.proven() {
+		what = "nothing can be read at"
+	}
+	return fmt.Sprintf("%s %d places: %s", what, len(e.Damages), strings.Join(texts, "; "))
 }
 
 // Is says that it is an ErrDamaged.
-func (e *DamageError) Is(target error) bool { return target == format.ErrDamaged }
+func (e *DamageError) Is(target error) bool { return target == format.ErrDamaged && e.proven() }
+
+func (e *DamageError) proven() bool { return slices.ContainsFunc(e.Damages, Damage.Proven) }

@@ -34,7 +34,7 @@ func (g *Golden) entries(ctx context.Context, yield func(*format.Entry, error) b
 	defer ahead.stop()
 	var e format.Entry
 	var last string
-	var count int64
+	var count, files, size int64
 	for lines, err := range ahead.segments() {
 		if err != nil {
 			return err
@@ -53,13 +53,17 @@ func (g *Golden) entries(ctx context.Context, yield func(*format.Entry, error) b
 			}
 			last = e.Path
 			count++
+			if e.Type == format.TypeFile {
+				files++
+				size += e.Size
+			}
 			if !yield(&e, nil) {
 				return nil
 			}
 		}
 	}
-	if count != g.head.header.Entries {
-		return fmt.Errorf("%w: %d entries, not %d", format.ErrDamaged, count, g.head.header.Entries)
+	if h := g.head.header; count != h.Entries || files != h.Files || size != h.Bytes {
+		return fmt.Errorf("%w: %d entries, %d files and %d bytes, not %d, %d and %d", format.ErrDamaged, count, files, size, h.Entries, h.Files, h.Bytes)
 	}
 	return nil
 }

@@ -28,13 +28,13 @@ func TestManyEntries(t *testing.T) {
 }
 
 func manyEntries(t *testing.T, o Options) {
-	const n = 25_000
+	const n = 2_500
 	s, _ := newStore(t, o)
 	w, err := s.Begin(t.Context())
 	require.NoError(t, err)
 	defer w.Abort()
 	for i := range n {
-		e := hole(i, 1000)
+		e := hole(i, 10_000)
 		if i == n/2 {
 			e.Xattrs, e.Data = nil, nil
 			e.Size = 20_000 * format.BlockSize
@@ -76,4 +76,29 @@ func manyEntries(t *testing.T, o Options) {
 		}
 	}
 	t.Error("the end of the context was not seen")
+}
+
+// The header counts files and bytes as well as entries, and a list that differs is damaged.
+func TestEntriesAreCounted(t *testing.T) {
+	for name, miscount := range map[string]func(*segmentWriter){
+		"entries": func(w *segmentWriter) { w.entries++ },
+		"files":   func(w *segmentWriter) { w.files-- },
+		"bytes":   func(w *segmentWriter) { w.bytes++ },
+		"none":    func(*segmentWriter) {},
+	} {
+		s, _ := newStore(t, options())
+		w, err := s.Begin(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, w.Entry(hole(1, 10)))
+		miscount(w.entries)
+		g, err := w.Commit(t.Context(), testHeader("web"))
+		require.NoError(t, err)
+		_, err = read(t.Context(), g)
+		if name == "none" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorIs(t, err, format.ErrDamaged, name)
+		require.ErrorIs(t, g.Check(t.Context(), nil, nil), format.ErrDamaged, name)
+	}
 }

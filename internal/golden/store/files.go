@@ -24,6 +24,8 @@ type openFile struct {
 	object Object
 	users  int
 	used   uint64
+	// gone says that it is closed once nobody reads from it.
+	gone bool
 }
 
 func newFiles(b Backend) *files { return &files{backend: b, byName: map[format.Hash]*openFile{}} }
@@ -81,7 +83,9 @@ func (f *files) evict() {
 
 func (f *files) done(o *openFile) {
 	f.mu.Lock()
-	o.users--
+	if o.users--; o.gone && o.users == 0 {
+		_ = o.object.Close()
+	}
 	f.mu.Unlock()
 }
 

@@ -46,6 +46,14 @@ func (f *folderFile) beginWriteBack() {
 }
 
 func (f *folderFile) Publish(ctx context.Context, name string) error {
+	return f.publish(ctx, name, strings.HasPrefix(name, goldensDir))
+}
+
+func (f *folderFile) Replace(ctx context.Context, name string) error {
+	return f.publish(ctx, name, true)
+}
+
+func (f *folderFile) publish(ctx context.Context, name string, replace bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -57,7 +65,7 @@ func (f *folderFile) Publish(ctx context.Context, name string) error {
 	if err := f.folder.makeParents(path, golden); err != nil {
 		return explain(err)
 	}
-	if golden {
+	if replace {
 		err = os.Rename(f.file.Name(), path)
 	} else {
 		err = renameNew(f.file.Name(), path)
@@ -79,7 +87,7 @@ func renameNew(from, to string) error {
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
 		// Network file systems do not know it, but a second name never replaces one either.
 		if err = os.Link(from, to); err == nil {
-			return os.Remove(from)
+			_ = os.Remove(from) // what stays in tmp is removed by who has the store alone
 		}
 		return err
 	}

@@ -33,7 +33,11 @@ func (f *Folder) Lock(ctx context.Context, mode Mode) (func() error, error) {
 		_ = file.Close()
 		return nil, err
 	}
-	return file.Close, nil
+	// Programs that are started never have the lock, for Go opens files so that they are closed on exec. But a
+	// child has it until it runs its program, and closing it here would not end it there.
+	return func() error {
+		return errors.Join(unix.Flock(int(file.Fd()), unix.LOCK_UN), file.Close())
+	}, nil
 }
 
 // flock waits for the lock. Who meets nobody else in the store removes what killed processes left

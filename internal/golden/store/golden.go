@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
@@ -27,6 +28,8 @@ type Golden struct {
 
 	mu    sync.Mutex
 	index *index
+	// blind says why blocks of packs whose index cannot be read are not in the index; nil: all are.
+	blind error
 }
 
 // head is what stands before the segments of a golden.
@@ -57,33 +60,53 @@ func (s *Store) openGolden(ctx context.Context, name string) (*Golden, error) {
 	return &Golden{s: s, name: name, head: h}, nil
 }
 
-// readHead reads and checks the first two lines. With the error ErrUntrusted it returns what it read.
+// readHead reads and checks the first two lines. With the error ErrUntrusted it returns what it read,
+// if that is not too long.
 func (s *Store) readHead(o Object, name string) (head, error) {
-	lines, err := readLines(o)
+	lines, release, err := s.readLines(o)
+	defer release()
 	if err != nil {
 		return head{}, err
 	}
 	h := head{size: o.Size(), at: int64(len(lines[0]) + len(lines[1]))}
-	// A later version may sign in another way: so first of all the version.
-	h.header, err = format.ParseHeader(lines[0])
-	if err != nil {
-		if errors.Is(err, format.ErrVersion) {
-			err = shivx.Hint(err, "use a newer version of shivx")
-		}
-		return head{}, err
-	}
 	if h.signer, err = format.VerifySignature(lines[0], lines[1]); err != nil {
-		return head{}, err
+		if later := format.CheckVersion(lines[0]); errors.Is(later, format.ErrVersion) {
+			err = later // which may sign in another way
+		}
+		return head{}, newer(err)
+	}
+	key := base64.StdEncoding.EncodeToString(h.signer)
+	trusted := s.trusts(h.signer)
+	if !trusted && len(lines[0]) > untrustedMost {
+		return head{}, fmt.Errorf("%w: signed by the key %s, and its header has %d bytes", ErrUntrusted, key, len(lines[0]))
+	}
+	if h.header, err = format.ParseHeader(lines[0]); err != nil {
+		return head{}, newer(err)
 	}
 	if err := s.checkHead(&h, name); err != nil {
 		return head{}, err
 	}
-	if !slices.ContainsFunc(s.trusted, func(k ed25519.PublicKey) bool { return k.Equal(h.signer) }) {
-		key := base64.StdEncoding.EncodeToString(h.signer)
+	if !trusted {
 		err := fmt.Errorf("%w: signed by the key %s", ErrUntrusted, key)
 		return h, shivx.Hint(err, "if you know that the key is that of the host "+h.header.Host+", name it: --trust "+key)
 	}
 	return h, nil
+}
+
+// untrustedMost is the greatest header in bytes that is read of a golden that somebody unknown has signed:
+// it is listed, and prune leaves its packs. That is enough for the packs of 2 TB.
+const untrustedMost = 4 << 20
+
+func (s *Store) trusts(signer ed25519.PublicKey) bool {
+	return slices.ContainsFunc(s.trusted, func(k ed25519.PublicKey) bool { return k.Equal(signer) })
+}
+
+// newer adds what helps where a later version has written.
+func newer(err error) error {
+	if errors.Is(err, format.ErrVersion) {
+		return shivx.Hint(err, "use a newer version of shivx")
+	}
+	return err
 }
 
 // checkHead says whether the golden is what its name says and has the length it should have.
@@ -108,27 +131,38 @@ func (s *Store) checkHead(h *head, name string) error {
 	return nil
 }
 
-// readLines reads the first two lines, with their newlines.
-func readLines(o Object) ([2][]byte, error) {
-	for n := int64(64 << 10); ; n *= 4 {
+// longHead is the length of a header in bytes from which one alone is read at a time.
+const longHead = 1 << 20
+
+// readLines reads the first two lines, with their newlines; release is to be called when they are no
+// longer needed.
+func (s *Store) readLines(o Object) (lines [2][]byte, release func(), err error) {
+	const most = format.MaxHeader + format.MaxSignature
+	release = func() {}
+	for n := int64(64 << 10); ; n = min(4*n, most) {
+		if n > longHead && n/4 <= longHead {
+			s.long.Lock()
+			release = s.long.Unlock
+		}
 		data := make([]byte, min(n, o.Size()))
 		if err := readAt(o, data, 0); err != nil {
-			return [2][]byte{}, err
+			return lines, release, err
 		}
 		first := bytes.IndexByte(data, '\n') + 1
 		second := bytes.IndexByte(data[first:], '\n') + 1
 		switch {
 		case first > 0 && second > 0:
-			return [2][]byte{data[:first], data[first : first+second]}, nil
+			return [2][]byte{data[:first], data[first : first+second]}, release, nil
 		case n >= o.Size():
-			return [2][]byte{}, fmt.Errorf("%w: it has no header and signature", format.ErrDamaged)
-		case n > format.MaxHeader:
-			return [2][]byte{}, fmt.Errorf("%w: its header has no end", format.ErrDamaged)
+			return lines, release, fmt.Errorf("%w: it has no header and signature", format.ErrDamaged)
+		case n == most, first > 0 && n > int64(first+format.MaxSignature):
+			return lines, release, fmt.Errorf("%w: its header or its signature has no end", format.ErrDamaged)
 		}
 	}
 }
 
-// blocks returns the index of the golden's packs, which is read when it is first needed.
+// blocks returns the index of the golden's packs, which is read when it is first needed. It lacks the blocks
+// of packs whose own index is damaged or missing: the golden is damaged there, and whole elsewhere.
 func (g *Golden) blocks(ctx context.Context) (*index, error) {
 	if g.s.locked {
 		return nil, errLocked()
@@ -138,18 +172,29 @@ func (g *Golden) blocks(ctx context.Context) (*index, error) {
 	if g.index != nil {
 		return g.index, nil
 	}
-	x := new(index)
-	err := g.s.loadIndex(ctx, x, g.head.header.Packs, func(_ format.Hash, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: %w", format.ErrDamaged, err)
+	x := &index{copies: true}
+	var blind error
+	err := g.s.loadIndex(ctx, x, 0, g.head.header.Packs, func(_ format.Hash, err error) error {
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, format.ErrDamaged) {
+			return err
 		}
-		return err
+		blind = cmp.Or(blind, err)
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	g.index = x
+	g.index, g.blind = x, blind
 	return x, nil
+}
+
+// lacks says that a block is in none of the packs whose indexes could be read.
+func (g *Golden) lacks(h format.Hash) error {
+	err := fmt.Errorf("%w: block %s is in none of its packs", format.ErrDamaged, h)
+	if g.blind != nil {
+		err = fmt.Errorf("%w that can be read: %w", err, g.blind)
+	}
+	return err
 }
 
 // Block returns the block whose hash is h, in dst's memory if that is long enough. It is whole, as
@@ -160,16 +205,18 @@ func (g *Golden) Block(ctx context.Context, dst []byte, h format.Hash) ([]byte, 
 		return nil, err
 	}
 	id := g.s.blockID(h)
-	r := x.find(&id)
-	if r == nil {
-		return nil, fmt.Errorf("golden %s: %w: block %s is in none of its packs", g.head.header.ID, format.ErrDamaged, h)
+	for r := range x.all(&id) { // of several copies one that is whole
+		pack := g.head.header.Packs[r.packNumber()]
+		plain, blockErr := g.s.block(ctx, dst, pack, r, h)
+		if blockErr == nil {
+			return plain, nil
+		}
+		err = cmp.Or(err, fmt.Errorf("block %s at %d of %s: %w", h, r.offset, packName(pack), blockErr))
 	}
-	pack := g.head.header.Packs[r.packNumber()]
-	dst, err = g.s.block(ctx, dst, pack, r, h)
-	if err != nil {
-		return nil, fmt.Errorf("block %s at %d of %s: %w", h, r.offset, packName(pack), err)
+	if err == nil {
+		err = fmt.Errorf("golden %s: %w", g.head.header.ID, g.lacks(h))
 	}
-	return dst, nil
+	return nil, err
 }
 
 func (s *Store) block(ctx context.Context, dst []byte, pack format.Hash, r *record, h format.Hash) ([]byte, error) {

@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/shivx/shivx"
 )
 
 // Locks between hosts are objects below locks/, named <ulid>-<mode>-<number>.json. Who wants the
@@ -46,8 +48,13 @@ type hostLocks struct {
 	b    Backend
 	opts LockOptions
 
+	// denied says whether an error means that nothing can be written; nil: none does.
+	denied func(error) bool
+
 	mu     sync.Mutex
 	leases map[*lease]struct{}
+	// unlocked are those who read without a lock, as none could be written.
+	unlocked int
 }
 
 func newHostLocks(b Backend, o LockOptions) *hostLocks {
@@ -66,97 +73,48 @@ func newHostLocks(b Backend, o LockOptions) *hostLocks {
 	return &hostLocks{b: b, opts: o, leases: make(map[*lease]struct{})}
 }
 
-// HostLocked is a backend with locks between hosts, for a folder on a network file system.
-type HostLocked struct {
-	Backend
-	locks *hostLocks
-}
-
-var _ Locker = (*HostLocked)(nil)
-
-// WithHostLocks adds locks between hosts to a backend; its own locks, if it has any, hold as well.
-func WithHostLocks(b Backend, o LockOptions) *HostLocked {
-	return &HostLocked{Backend: b, locks: newHostLocks(b, o)}
-}
-
-// String is the backend's.
-func (h *HostLocked) String() string { return place(h.Backend) }
-
-// Lock takes the lock of the backend first, then that between hosts.
-func (h *HostLocked) Lock(ctx context.Context, mode Mode) (func() error, error) {
-	inner, err := lock(ctx, h.Backend, mode)
-	if err != nil {
-		return nil, err
-	}
-	outer, err := h.locks.Lock(ctx, mode)
-	if err != nil {
-		return nil, errors.Join(err, inner())
-	}
-	return func() error { return errors.Join(outer(), inner()) }, nil
-}
-
-// Remove removes nothing once the lock is lost.
-func (h *HostLocked) Remove(ctx context.Context, names ...string) error {
-	if err := h.locks.held(names...); err != nil {
-		return err
-	}
-	return h.Backend.Remove(ctx, names...)
-}
-
-// List leaves locks out, unless it is them that are asked for.
-func (h *HostLocked) List(ctx context.Context, prefix string) iter.Seq2[ObjectInfo, error] {
-	return func(yield func(ObjectInfo, error) bool) {
-		for info, err := range h.Backend.List(ctx, prefix) {
-			if err == nil && hidden(info.Name, prefix) {
-				continue
-			}
-			if !yield(info, err) {
-				return
-			}
-		}
-	}
-}
-
 // hidden says whether a name is that of a lock, which only those see who look for locks.
 func hidden(name, prefix string) bool {
 	return strings.HasPrefix(name, locksDir) && !strings.HasPrefix(prefix, locksDir)
 }
 
-// Create begins a file that does not become a golden once the lock is lost.
-func (h *HostLocked) Create(ctx context.Context) (File, error) {
-	f, err := h.Backend.Create(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &hostLockedFile{File: f, locks: h.locks}, nil
-}
-
-type hostLockedFile struct {
-	File
-	locks *hostLocks
-}
-
-func (f *hostLockedFile) Publish(ctx context.Context, name string) error {
-	if strings.HasPrefix(name, goldensDir) {
-		fenced, cancel, err := f.locks.fence(ctx)
-		if err != nil {
-			return err
-		}
-		defer cancel()
-		ctx = fenced
-	}
-	return f.File.Publish(ctx, name)
+// locksOnly says whether all names are those of locks, which are written and removed without having one.
+func locksOnly(names []string) bool {
+	return !slices.ContainsFunc(names, func(n string) bool { return !strings.HasPrefix(n, locksDir) })
 }
 
 // held is an error when a lock of this process is lost, unless it is locks that are meant.
 func (h *hostLocks) held(names ...string) error {
-	if !slices.ContainsFunc(names, func(n string) bool { return !strings.HasPrefix(n, locksDir) }) {
+	if locksOnly(names) {
 		return nil
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.check()
+}
+
+// check is held for all locks; the caller holds mu.
+func (h *hostLocks) check() error {
+	if h.unlocked > 0 {
+		return shivx.Hint(fmt.Errorf("%w: none could be written, so that nothing but reading is safe", ErrLockLost),
+			"make the store writable, and make room in it, then run the same command again")
+	}
 	for l := range h.leases {
 		if err := l.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// there sees whether the locks of this process are still in the store: one that others took for that of a
+// dead process is lost before its time.
+func (h *hostLocks) there(ctx context.Context) error {
+	h.mu.Lock()
+	leases := slices.Collect(maps.Keys(h.leases))
+	h.mu.Unlock()
+	for _, l := range leases {
+		if err := l.there(ctx); err != nil {
 			return err
 		}
 	}
@@ -167,13 +125,12 @@ func (h *hostLocks) held(names ...string) error {
 func (h *hostLocks) fence(ctx context.Context) (context.Context, func(), error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if err := h.check(); err != nil {
+		return nil, nil, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	stops := []func() bool{}
 	for l := range h.leases {
-		if err := l.check(); err != nil {
-			cancel(err)
-			return nil, nil, err
-		}
 		stops = append(stops, context.AfterFunc(l.ctx, func() { cancel(context.Cause(l.ctx)) }))
 	}
 	return ctx, func() {
@@ -195,6 +152,9 @@ func (h *hostLocks) Lock(ctx context.Context, mode Mode) (release func() error, 
 			return l.release, nil
 		}
 		l.withdraw(ctx)
+		if err != nil && h.denied != nil && h.denied(err) {
+			return h.unwritable(ctx, mode, err)
+		}
 		if err == nil {
 			err = h.pause(ctx)
 		}
@@ -205,6 +165,26 @@ func (h *hostLocks) Lock(ctx context.Context, mode Mode) (release func() error, 
 			return nil, fmt.Errorf("lock the store: %w", err)
 		}
 	}
+}
+
+// unwritable is the lock of a store in which no lock can be written: who only reads does without one, and
+// while he does this process publishes no golden and removes nothing.
+func (h *hostLocks) unwritable(ctx context.Context, mode Mode, err error) (func() error, error) {
+	if mode == Exclusive {
+		err = fmt.Errorf("lock the store: %w", err)
+		return nil, shivx.Hint(err, "a prune and a repair need a lock of their own, which is an object of some hundred bytes: "+
+			"let this host's key write and remove, or enlarge the room for as long as the prune takes, then run the same command again")
+	}
+	h.opts.Log.WarnContext(ctx, "the store cannot be written and is read without a lock: nobody must prune it meanwhile", "err", err)
+	h.mu.Lock()
+	h.unlocked++
+	h.mu.Unlock()
+	return sync.OnceValue(func() error {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.unlocked--
+		return nil
+	}), nil
 }
 
 // try puts the lock and looks for others. While only shared ones are in the way of an exclusive one, it

@@ -51,8 +51,9 @@ type lease struct {
 
 	// mu guards the rest, which one goroutine alone changes.
 	mu sync.Mutex
-	// number is that of the newest object; 0: there was none yet.
-	number int
+	// number is that of the newest object, known that of the newest of which it is certain that it was written; 0:
+	// there was none yet. The answer to others may have been lost.
+	number, known int
 	// renewed is when the last renewal was begun that succeeded.
 	renewed moment
 }
@@ -113,7 +114,8 @@ func (l *lease) lose(why string) error {
 	return context.Cause(l.ctx)
 }
 
-// put writes the lock under its next number.
+// put writes the lock under its next number, which is used up also by an attempt that fails: it may have been
+// written.
 func (l *lease) put(ctx context.Context) error {
 	data, err := json.Marshal(l.h.record(l.mode))
 	if err != nil {
@@ -129,33 +131,56 @@ func (l *lease) put(ctx context.Context) error {
 	if _, err := f.Write(append(data, '\n')); err != nil {
 		return err
 	}
-	if err := f.Publish(ctx, l.lockName(l.number+1).name()); err != nil {
+	l.mu.Lock()
+	l.number++
+	number := l.number
+	l.mu.Unlock()
+	if err := f.Publish(ctx, l.lockName(number).name()); err != nil {
 		return err
 	}
 	l.mu.Lock()
-	l.number++
-	l.renewed = begun
+	l.known, l.renewed = number, begun
 	l.mu.Unlock()
 	return nil
 }
 
-// renew writes the lock anew, and sees whether somebody has taken it for stale.
-func (l *lease) renew(ctx context.Context) error {
-	old := l.lockName(l.number).name()
-	if err := l.put(ctx); err != nil {
-		return err
-	}
-	there := false
+// there sees whether the newest lock of which that is certain is in the store, or one after it.
+func (l *lease) there(ctx context.Context) error {
+	l.mu.Lock()
+	known := l.lockName(l.known).name()
+	l.mu.Unlock()
 	for info, err := range l.h.b.List(ctx, locksDir+l.id) {
 		if err != nil {
 			return err
 		}
-		there = there || info.Name == old
+		if info.Name >= known {
+			return nil
+		}
+	}
+	return l.lose("somebody has removed it")
+}
+
+// renew writes the lock anew, and sees whether somebody has taken it for stale.
+func (l *lease) renew(ctx context.Context) error {
+	known := l.lockName(l.known).name()
+	if err := l.put(ctx); err != nil {
+		return err
+	}
+	there := false
+	old, now := []string{}, l.lockName(l.known).name()
+	for info, err := range l.h.b.List(ctx, locksDir+l.id) {
+		if err != nil {
+			return err
+		}
+		there = there || info.Name == known
+		if info.Name < now {
+			old = append(old, info.Name)
+		}
 	}
 	if !there {
 		return l.lose("another host has taken it for stale")
 	}
-	return l.h.b.Remove(ctx, old)
+	return l.h.b.Remove(ctx, old...)
 }
 
 // renewWaiting keeps the lock of one who waits for others to end.

@@ -43,12 +43,19 @@ func (h *hostLocks) record(mode Mode) lockRecord {
 }
 
 // dead is true when it is certain that the process that made the lock has ended.
-func (r lockRecord) dead(self lockRecord) bool {
+func (r lockRecord) dead(self lockRecord) bool { return r.deadBy(self, processStart) }
+
+func (r lockRecord) deadBy(self lockRecord, start func(pid int) (string, error)) bool {
 	if r.Kernel == "" || r.Space == "" || r.Started == "" || r.Kernel != self.Kernel || r.Space != self.Space {
 		return false
 	}
-	started, err := processStart(r.PID)
-	return errors.Is(err, fs.ErrNotExist) || err == nil && started != r.Started
+	started, err := start(r.PID)
+	if errors.Is(err, fs.ErrNotExist) {
+		// Unless others' processes are hidden from this one.
+		_, err := start(1)
+		return err == nil
+	}
+	return err == nil && started != r.Started
 }
 
 func (r lockRecord) String() string {
@@ -89,18 +96,10 @@ func (w *watch) refused(ctx context.Context, own *lease) error {
 	// The caller's time is over; the words are worth a moment more.
 	brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
-	who := []string{}
-	for info, err := range w.h.b.List(brief, locksDir) {
-		n, ok := parseHostLock(info.Name)
-		if err != nil || !ok || n.id == own.id || own.mode == Shared && !n.exclusive() {
-			continue
-		}
-		text := n.name()
-		if r, err := readLock(brief, w.h.b, text); err == nil {
-			text = r.String()
-		}
-		if !slices.Contains(who, text) {
-			who = append(who, text)
+	who, again := w.holders(brief, own)
+	for range 3 {
+		if again {
+			who, again = w.holders(brief, own)
 		}
 	}
 	if len(who) == 0 {
@@ -108,4 +107,25 @@ func (w *watch) refused(ctx context.Context, own *lease) error {
 	}
 	err := fmt.Errorf("the store is locked by %s: %w", strings.Join(who, "; "), context.Cause(ctx))
 	return shivx.Hint(err, fmt.Sprintf("wait for it to end; a lock whose process is gone is taken over after %v of waiting", w.h.opts.Stale))
+}
+
+// holders says who has the locks that are in the way; again, that one of them was renewed meanwhile, so that only
+// its name is known.
+func (w *watch) holders(ctx context.Context, own *lease) (who []string, again bool) {
+	for info, err := range w.h.b.List(ctx, locksDir) {
+		n, ok := parseHostLock(info.Name)
+		if err != nil || !ok || n.id == own.id || own.mode == Shared && !n.exclusive() {
+			continue
+		}
+		text := n.name()
+		r, err := readLock(ctx, w.h.b, text)
+		if err == nil {
+			text = r.String()
+		}
+		again = again || errors.Is(err, fs.ErrNotExist)
+		if !slices.Contains(who, text) {
+			who = append(who, text)
+		}
+	}
+	return who, again
 }

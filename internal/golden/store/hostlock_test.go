@@ -2,16 +2,11 @@ package store
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"io/fs"
-	"iter"
-	"maps"
 	"math/rand/v2"
 	"os/exec"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,123 +17,6 @@ import (
 
 	"github.com/shivx/shivx"
 )
-
-// memory is a backend that several hosts share. Each call takes a while.
-type memory struct {
-	mu      sync.Mutex
-	objects map[string][]byte
-	slow    time.Duration
-}
-
-// host is the backend as one host sees it. Nothing comes through while it is cut off.
-type host struct {
-	*memory
-	cut atomic.Bool
-}
-
-var errCut = errors.New("network is unreachable")
-
-func (h *host) call(ctx context.Context) error {
-	if h.slow > 0 {
-		select {
-		case <-ctx.Done():
-		case <-time.After(rand.N(h.slow)):
-		}
-	}
-	if h.cut.Load() {
-		return errCut
-	}
-	return ctx.Err()
-}
-
-// names are those of all objects.
-func (m *memory) names() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Sorted(maps.Keys(m.objects))
-}
-
-type memoryFile struct {
-	bytes.Buffer
-	h *host
-}
-
-func (h *host) Create(context.Context) (File, error) { return &memoryFile{h: h}, nil }
-func (h *host) Sync(context.Context) error           { return nil }
-func (f *memoryFile) Discard() error                 { return nil }
-
-func (f *memoryFile) Publish(ctx context.Context, name string) error {
-	if err := f.h.call(ctx); err != nil {
-		return err
-	}
-	f.h.mu.Lock()
-	defer f.h.mu.Unlock()
-	if _, there := f.h.objects[name]; there && !strings.HasPrefix(name, goldensDir) {
-		return fs.ErrExist
-	}
-	f.h.objects[name] = bytes.Clone(f.Bytes())
-	return nil
-}
-
-func (h *host) Open(ctx context.Context, name string) (Object, error) {
-	if err := h.call(ctx); err != nil {
-		return nil, err
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	data, ok := h.objects[name]
-	if !ok {
-		return nil, fs.ErrNotExist
-	}
-	return memoryObject{bytes.NewReader(data)}, nil
-}
-
-func (h *host) List(ctx context.Context, prefix string) iter.Seq2[ObjectInfo, error] {
-	return func(yield func(ObjectInfo, error) bool) {
-		if err := h.call(ctx); err != nil {
-			yield(ObjectInfo{}, err)
-			return
-		}
-		h.mu.Lock()
-		infos := []ObjectInfo{}
-		for name, data := range maps.All(h.objects) {
-			if strings.HasPrefix(name, prefix) {
-				infos = append(infos, ObjectInfo{name, int64(len(data))})
-			}
-		}
-		h.mu.Unlock()
-		slices.SortFunc(infos, func(a, b ObjectInfo) int { return cmp.Compare(a.Name, b.Name) })
-		for _, i := range infos {
-			if !yield(i, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (h *host) Remove(ctx context.Context, names ...string) error {
-	if err := h.call(ctx); err != nil {
-		return err
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, n := range names {
-		delete(h.objects, n)
-	}
-	return nil
-}
-
-// hosts are some that share a backend. Their processes cannot see each other.
-func hosts(n int, slow time.Duration) (raw []*host, locked []*HostLocked) {
-	m := &memory{objects: make(map[string][]byte), slow: slow}
-	for i := range n {
-		h := &host{memory: m}
-		raw = append(raw, h)
-		l := WithHostLocks(h, LockOptions{Host: string(rune('a' + i)), Purpose: "a test"})
-		locked = append(locked, l)
-	}
-	return raw, locked
-}
 
 func within(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
@@ -260,6 +138,61 @@ func TestHostLockTakenWhileAsleep(t *testing.T) {
 	})
 }
 
+// The answer to a renewal is lost, now and then: the lock holds on, and leaves nothing behind.
+func TestHostLockWhoseAnswerIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		raw, h := hosts(2, 0)
+		release, err := h[0].Lock(t.Context(), Exclusive)
+		require.NoError(t, err)
+		for range 5 {
+			raw[0].deaf.Store(true)
+			time.Sleep(3*time.Minute + 7*time.Second) // between two renewals
+			require.False(t, raw[0].deaf.Load(), "a renewal had no answer")
+			require.NoError(t, h[0].locks.held("packs/x"))
+			require.Len(t, raw[0].names(), 1)
+		}
+		_, err = h[1].Lock(within(t, time.Hour), Shared)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NoError(t, release())
+		require.Empty(t, raw[0].names())
+	})
+}
+
+// A lock that somebody has removed is found before a golden is published, not only when it is renewed.
+func TestHostLockIsLookedForBeforeItIsReliedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		raw, h := hosts(2, 0)
+		release, err := h[0].Lock(t.Context(), Shared)
+		require.NoError(t, err)
+		require.NoError(t, h[0].locks.there(t.Context()))
+		for _, name := range raw[0].names() {
+			require.NoError(t, raw[1].Remove(t.Context(), name))
+		}
+		require.ErrorIs(t, h[0].locks.there(t.Context()), ErrLockLost)
+		require.ErrorIs(t, h[0].Remove(t.Context(), "packs/x"), ErrLockLost)
+		require.ErrorIs(t, release(), ErrLockLost)
+	})
+}
+
+// Where no lock can be written, who reads goes on without, and neither publishes a golden nor removes anything.
+func TestHostLockThatCannotBeWritten(t *testing.T) {
+	raw, h := hosts(1, 0)
+	h[0].locks.denied = func(err error) bool { return errors.Is(err, errCut) }
+	raw[0].readOnly.Store(true)
+	release, err := h[0].Lock(t.Context(), Shared)
+	require.NoError(t, err)
+	_, _, err = h[0].locks.fence(t.Context())
+	require.ErrorIs(t, err, ErrLockLost)
+	require.ErrorIs(t, h[0].Remove(t.Context(), "packs/x"), ErrLockLost)
+	_, err = h[0].Lock(t.Context(), Exclusive)
+	require.ErrorIs(t, err, errCut)
+	require.Contains(t, shivx.HintOf(err), "lock of their own")
+	require.NoError(t, release())
+	require.NoError(t, release(), "twice is once")
+	raw[0].readOnly.Store(false)
+	require.NoError(t, h[0].Remove(t.Context(), "packs/x"))
+}
+
 // However many hosts want it at once, an exclusive lock is never held beside another.
 func TestHostLockUnderContention(t *testing.T) {
 	for seed := range 20 {
@@ -319,6 +252,8 @@ func TestHostLockOfADeadProcess(t *testing.T) {
 
 	record.PID = child.Process.Pid
 	require.True(t, record.dead(h[0].locks.record(Shared)))
+	require.False(t, record.deadBy(h[0].locks.record(Shared), func(int) (string, error) { return "", fs.ErrNotExist }),
+		"where the processes of others are hidden nothing is known")
 	elsewhere := record
 	elsewhere.Kernel = "another"
 	require.False(t, elsewhere.dead(h[0].locks.record(Shared)), "of other machines nothing is known")
@@ -329,9 +264,9 @@ func TestHostLockOfADeadProcess(t *testing.T) {
 	require.NoError(t, release())
 }
 
-func TestHostLockedFolderIsAStore(t *testing.T) {
+func TestStoreWithHostLocks(t *testing.T) {
 	dir := t.TempDir()
-	b := WithHostLocks(labFolder(t, dir), LockOptions{})
+	b := withHostLocks(labFolder(t, dir), LockOptions{})
 	st := newLab(t, b)
 	_, _ = daily(t, st, 3)
 	r, err := st.Prune(t.Context(), PruneOptions{Policy: keepLast(1), Repack: 1})
@@ -341,7 +276,7 @@ func TestHostLockedFolderIsAStore(t *testing.T) {
 	require.Empty(t, scrubbed(t, st.Store, ScrubOptions{}).Problems)
 	require.Empty(t, namesOf(t, b, locksDir))
 
-	other := WithHostLocks(labFolder(t, dir), LockOptions{Host: "other"})
+	other := withHostLocks(labFolder(t, dir), LockOptions{Host: "other"})
 	release, err := b.locks.Lock(t.Context(), Shared)
 	require.NoError(t, err)
 	_, err = other.Lock(within(t, 100*time.Millisecond), Exclusive)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"iter"
 	"math/bits"
 	"math/rand/v2"
 
@@ -16,6 +17,8 @@ type index struct {
 	count  int
 	// table holds the number of a record and one, where the hash of its id says or after it.
 	table []uint32
+	// copies says that of a block in several packs each is kept, not the first alone.
+	copies bool
 	// seed keeps who chooses the content of files from choosing where it stands in the table.
 	seed uint64
 }
@@ -38,26 +41,45 @@ func newRecord(at int64, b *format.PackBlock, pack int) record {
 func (r *record) packNumber() int     { return int(r.pack >> 1) }
 func (r *record) codec() format.Codec { return format.Codec(r.pack & 1) }
 
-// find returns the record of the id, or nil.
+// find returns the record of the id, the first that was added, or nil.
 func (x *index) find(id *format.Hash) *record {
-	if len(x.table) == 0 {
-		return nil
-	}
-	for i := x.home(id); ; i++ {
-		if i == len(x.table) {
-			i = 0
-		}
-		n := x.table[i]
-		if n == 0 {
-			return nil
-		}
-		if r := x.at(int(n - 1)); r.id == *id {
-			return r
+	r, _ := x.findFrom(id, -1)
+	return r
+}
+
+// all yields the records of the id, in the order in which they were added.
+func (x *index) all(id *format.Hash) iter.Seq[*record] {
+	return func(yield func(*record) bool) {
+		for r, i := x.findFrom(id, -1); r != nil && yield(r); {
+			r, i = x.findFrom(id, i)
 		}
 	}
 }
 
-// add adds a record whose id is not in the index.
+// findFrom looks behind a place of the table, or from the id's own if that is -1.
+func (x *index) findFrom(id *format.Hash, after int) (*record, int) {
+	if len(x.table) == 0 {
+		return nil, 0
+	}
+	i := after + 1
+	if after < 0 {
+		i = x.home(id)
+	}
+	for ; ; i++ {
+		if i >= len(x.table) {
+			i = 0
+		}
+		n := x.table[i]
+		if n == 0 {
+			return nil, 0
+		}
+		if r := x.at(int(n - 1)); r.id == *id {
+			return r, i
+		}
+	}
+}
+
+// add adds a record, behind others of its id.
 func (x *index) add(r *record) {
 	if 4*(x.count+1) > 3*len(x.table) {
 		x.grow()

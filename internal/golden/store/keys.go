@@ -33,6 +33,8 @@ const (
 type keys struct {
 	blocks, segments cipher.AEAD
 	macs             sync.Pool // of *mac
+	// check tells the key from others.
+	check format.Hash
 }
 
 // mac makes ids. It holds what goes in and out, which would otherwise be allocated for each.
@@ -82,6 +84,7 @@ func openKeys(sealed []byte, identities []age.Identity) (*keys, error) {
 	if k.segments, err = sealing(derive(key, "shivx golden entries")); err != nil {
 		return nil, err
 	}
+	k.check = format.Hash(derive(key, "shivx golden check"))
 	ids := derive(key, "shivx golden id")
 	k.macs.New = func() any { return &mac{hash: hmac.New(sha256.New, ids)} }
 	return k, nil

@@ -124,7 +124,7 @@ func (j job) killed(t *testing.T) bool {
 	text, err := json.Marshal(j)
 	require.NoError(t, err)
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), jobVariable+"="+string(text))
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", jobVariable+"="+string(text))
 	out, err := cmd.CombinedOutput()
 	exit, failed := errors.AsType[*exec.ExitError](err)
 	if !failed {

@@ -43,7 +43,7 @@ func (l *Lane) Put(ctx context.Context, h format.Hash, plain []byte) error {
 		return l.w.fail(err)
 	}
 	id := l.w.s.blockID(h)
-	if !l.w.claim(&id, l.pack) {
+	if !l.w.claim(&id, h, l.pack) {
 		return l.w.failed()
 	}
 	return l.w.fail(l.append(ctx, id, plain))
@@ -122,7 +122,7 @@ func (l *Lane) Close() error {
 	if err := l.w.failed(); err != nil {
 		return errors.Join(err, l.discard())
 	}
-	return l.w.fail(l.finish(context.Background()))
+	return l.w.fail(l.finish(l.w.ctx))
 }
 
 // discard ends the lane without its last pack.

@@ -4,11 +4,15 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden/format"
@@ -83,4 +87,47 @@ func TestUnfinishedFilesAreSwept(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, tmpName, "x"), nil, 0o600))
 	mustBackup(t, s, tree{})
 	require.Zero(t, left())
+}
+
+// A program that was started meanwhile does not have the lock, and a child that is only being started, which
+// has copies of all open files, does not keep it.
+func TestLockEndsWithItsRelease(t *testing.T) {
+	s, dir := newStore(t, options())
+	other := openStore(t, dir, options())
+	release, err := s.Lock(t.Context(), Exclusive)
+	require.NoError(t, err)
+	child := exec.Command("cat")
+	in, err := child.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", child.Process.Pid))
+	require.NoError(t, err)
+	require.NotEmpty(t, fds)
+	for _, fd := range fds {
+		to, err := os.Readlink(fd)
+		require.NoError(t, err)
+		require.NotEqual(t, lockName, filepath.Base(to), "a program has the lock")
+	}
+	require.NoError(t, in.Close())
+	require.NoError(t, child.Wait())
+
+	own, err := filepath.Glob("/proc/self/fd/*")
+	require.NoError(t, err)
+	lock := slices.IndexFunc(own, func(fd string) bool {
+		to, err := os.Readlink(fd)
+		return err == nil && to == filepath.Join(dir, lockName)
+	})
+	require.GreaterOrEqual(t, lock, 0)
+	number, err := strconv.Atoi(filepath.Base(own[lock]))
+	require.NoError(t, err)
+	copied, err := unix.FcntlInt(uintptr(number), unix.F_DUPFD_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer func() { _ = unix.Close(copied) }()
+	require.Len(t, openFiles(t, lockName), 2)
+	require.NoError(t, release())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	again, err := other.Lock(ctx, Exclusive)
+	require.NoError(t, err)
+	require.NoError(t, again())
 }

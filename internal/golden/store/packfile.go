@@ -79,9 +79,9 @@ func (s *Store) packIndex(ctx context.Context, name format.Hash) (packIndex, err
 	return readIndex(o, name)
 }
 
-// loadIndex adds the blocks of the packs to x; the number of a pack is its place in names. What
-// bad returns for a pack that cannot be read ends the loading.
-func (s *Store) loadIndex(ctx context.Context, x *index, names []format.Hash, bad func(format.Hash, error) error) error {
+// loadIndex adds the blocks of the packs to x; the number of a pack is its place in names, counted from
+// first. What bad returns for a pack that cannot be read ends the loading.
+func (s *Store) loadIndex(ctx context.Context, x *index, first int, names []format.Hash, bad func(format.Hash, error) error) error {
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(loaders)
@@ -94,8 +94,8 @@ func (s *Store) loadIndex(ctx context.Context, x *index, names []format.Hash, ba
 				return bad(name, fmt.Errorf("read the index of %s: %w", packName(name), err))
 			}
 			for at, b := range p.blocks {
-				if x.find(&b.ID) == nil {
-					r := newRecord(at, &b, i)
+				if x.copies || x.find(&b.ID) == nil {
+					r := newRecord(at, &b, first+i)
 					x.add(&r)
 				}
 			}

@@ -56,11 +56,12 @@ const (
 	// would be has fewer of them, down to one, whose parity is a copy.
 	parityLeast = 4 << 10
 	// parityAlign keeps chunks at the width of the processor's registers.
-	parityAlign    = 64
-	parityFixed    = len(ParityMagic) + sha256.Size + 8 + 2 + 2 + 4 + 4
-	parityTrailer  = 4 + len(ParityEnd)
-	parityMost     = 256
-	parityRowsMost = 1 << 24
+	parityAlign   = 64
+	parityFixed   = len(ParityMagic) + sha256.Size + 8 + 2 + 2 + 4 + 4
+	parityTrailer = 4 + len(ParityEnd)
+	parityMost    = 256
+	// paritySums is the most chunks of an object and its parity together: enough for 50 GB.
+	paritySums = 1 << 20
 )
 
 // parityName is the name of the object's sidecar.
@@ -163,8 +164,8 @@ func parseFixed(b []byte) (*parityHead, error) {
 	h.size = int64(binary.LittleEndian.Uint64(b))
 	h.data, h.parity = int(binary.LittleEndian.Uint16(b[8:])), int(binary.LittleEndian.Uint16(b[10:]))
 	h.rows, h.chunk = int(binary.LittleEndian.Uint32(b[12:])), int(binary.LittleEndian.Uint32(b[16:]))
-	if h.size <= 0 || h.data < 1 || h.parity < 1 || h.data+h.parity > parityMost || h.rows < 1 || h.rows > parityRowsMost ||
-		h.chunk < 1 || h.chunk > 1<<30 || int64(h.data)*int64(h.rows)*int64(h.chunk) < h.size {
+	if h.size <= 0 || h.data < 1 || h.parity < 1 || h.data+h.parity > parityMost || h.rows < 1 || h.rows > paritySums/(h.data+h.parity) ||
+		h.chunk < 1 || h.chunk > parityChunk || int64(h.data)*int64(h.rows)*int64(h.chunk) < h.size {
 		return nil, fmt.Errorf("%w: numbers in the header of parity that do not fit", format.ErrDamaged)
 	}
 	return h, nil

@@ -149,9 +149,17 @@ func (s *Store) protectBatch(ctx context.Context, objects []ObjectInfo, o Parity
 	return nil
 }
 
+// asWritten is checkObject without the ids of blocks, which takes half of its time.
+func (s *Store) asWritten(ctx context.Context, name string) ([]Damage, error) {
+	if h, ok := parsePackName(name); ok {
+		return s.checkPack(ctx, h, nil, nil, func(int64) {})
+	}
+	return s.checkObject(ctx, name, func(int64) {})
+}
+
 // encodeOne writes the sidecar of an object, after it has seen that the object is whole.
 func (s *Store) encodeOne(ctx context.Context, info ObjectInfo, o ParityOptions) (File, int64, []Damage, error) {
-	if damages, err := s.checkObject(ctx, info.Name, func(int64) {}); err != nil || len(damages) > 0 {
+	if damages, err := s.asWritten(ctx, info.Name); err != nil || len(damages) > 0 {
 		return nil, 0, damages, err
 	}
 	object, err := s.backend.Open(ctx, info.Name)

@@ -2,44 +2,71 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
-	"strings"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/golden/format"
 )
 
-// replace writes an object anew. What was there goes to quarantine first: a process that is killed
-// between the removal of the old and the naming of the new leaves what the next repair needs.
+// replace writes an object anew, in place of what is there. It is only called with one that was compared
+// with what its name or its signature stands for, and each chunk is compared once more while it is written.
 func (s *Store) replace(ctx context.Context, name string, m *mended) error {
 	file, err := s.backend.Create(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Discard() }()
-	if err := copyTo(ctx, file, m); err != nil {
+	if err := m.copyTo(ctx, file); err != nil {
 		return fmt.Errorf("repair %s: %w", name, err)
 	}
-	if strings.HasPrefix(name, goldensDir) { // it is replaced at once
-		if err := s.backend.Sync(ctx); err != nil {
-			return err
-		}
-		return file.Publish(ctx, name)
-	}
-	if err := s.quarantine(ctx, name); err != nil {
+	if err := s.backend.Sync(ctx); err != nil {
 		return err
 	}
-	if err := file.Publish(ctx, name); err != nil {
+	if pack, ok := parsePackName(name); ok {
+		defer s.files.forget([]format.Hash{pack})
+	}
+	if err := file.Replace(ctx, name); err != nil {
 		return err
 	}
 	return s.backend.Sync(ctx)
 }
 
-// quarantine moves an object away; one that does not exist is no error. All that was written before is
-// durable afterwards.
+// copyTo writes the mended object.
+func (m *mended) copyTo(ctx context.Context, w io.Writer) error {
+	buf := make([]byte, m.h.chunk)
+	for i := range m.from {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		shard, row := i/m.h.rows, i%m.h.rows
+		n := min(int64(m.h.chunk), m.h.size-m.h.at(shard, row))
+		if n <= 0 {
+			break
+		}
+		chunk, ok := m.chunks[i]
+		if !ok {
+			if err := m.h.read(m.sources[m.from[i]], buf, shard, row); err != nil {
+				return err
+			}
+			if sha256.Sum256(buf) != *m.h.sum(shard, row) {
+				return errors.New("what was whole a moment ago reads otherwise now: nothing is changed")
+			}
+			chunk = buf
+		}
+		if _, err := w.Write(chunk[:n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// quarantine moves an object away; one that does not exist is no error. One that cannot be read to its end
+// stays where it is: another time it may be. All that was written before is durable afterwards.
 func (s *Store) quarantine(ctx context.Context, name string) error {
 	object, err := s.backend.Open(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -54,8 +81,8 @@ func (s *Store) quarantine(ctx context.Context, name string) error {
 		return err
 	}
 	defer func() { _ = file.Discard() }()
-	if err := copyTo(ctx, file, readable{object}); err != nil {
-		return fmt.Errorf("keep a copy of %s: %w", name, err)
+	if err := copyTo(ctx, file, object); err != nil {
+		return fmt.Errorf("keep a copy of %s, which stays: %w", name, err)
 	}
 	if err := s.backend.Sync(ctx); err != nil {
 		return err
@@ -72,25 +99,10 @@ func (s *Store) quarantine(ctx context.Context, name string) error {
 	if err := s.backend.Sync(ctx); err != nil {
 		return err
 	}
+	if pack, ok := parsePackName(name); ok {
+		s.files.forget([]format.Hash{pack})
+	}
 	return s.backend.Remove(ctx, name)
-}
-
-// readable has zeros where a disk cannot be read.
-type readable struct{ Object }
-
-func (r readable) ReadAt(p []byte, at int64) (int, error) {
-	const sector = 4096
-	n, err := r.Object.ReadAt(p, at)
-	if err == nil || errors.Is(err, io.EOF) {
-		return n, err
-	}
-	for i := 0; i < len(p); i += sector {
-		piece := p[i:min(i+sector, len(p))]
-		if readAt(r.Object, piece, at+int64(i)) != nil {
-			copy(piece, make([]byte, len(piece)))
-		}
-	}
-	return len(p), nil
 }
 
 func copyTo(ctx context.Context, w io.Writer, o Object) error {
@@ -118,7 +130,7 @@ func RepairIdentity(ctx context.Context, b Backend) (names []string, err error) 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	s := &Store{backend: b, log: slog.New(slog.DiscardHandler)}
+	s := &Store{backend: b, log: slog.New(slog.DiscardHandler), files: newFiles(b)}
 	for _, name := range []string{identityName, keyName} {
 		damaged, err := s.differs(ctx, name)
 		if err != nil {

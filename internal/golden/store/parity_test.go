@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -53,7 +54,7 @@ func spoil(t testing.TB, path string, at, n int64) {
 }
 
 func TestParityRepairs(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	st, g := protectedLab(t, dir, ParityOptions{})
 	name := packName(g.Header().Packs[0])
 	path, par := filepath.Join(dir, name), filepath.Join(dir, parityName(name))
@@ -111,7 +112,7 @@ func must(d []Damage, err error) []Damage {
 }
 
 func TestParityThatDoesNotSuffice(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	st, g := protectedLab(t, dir, ParityOptions{})
 	name := packName(g.Header().Packs[0])
 	path := filepath.Join(dir, name)
@@ -140,7 +141,7 @@ func swap(t testing.TB, a, b string) {
 }
 
 func TestAsManyParityShardsAsDataRebuildALostPack(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	st, g := protectedLab(t, dir, ParityOptions{Data: 3, Parity: 3})
 	for _, p := range g.Header().Packs {
 		require.NoError(t, os.Remove(filepath.Join(dir, packName(p))))
@@ -166,7 +167,7 @@ func TestParityOfSmallObjectsIsACopy(t *testing.T) {
 }
 
 func TestEveryDamagedByteOfASidecarIsBorne(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	st := newLab(t, labFolder(t, dir))
 	g := st.backup(t, "etc", map[string][]byte{"/etc/a": noise(1, 10_000)})
 	_, err := st.Protect(t.Context(), ParityOptions{Data: 4, Parity: 2})
@@ -217,7 +218,7 @@ func (memoryObject) Close() error { return nil }
 
 // A process is killed between the removal of the damaged pack and the naming of the repaired one.
 func TestRepairGoesOnAfterAKill(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	st, g := protectedLab(t, dir, ParityOptions{})
 	name := packName(g.Header().Packs[0])
 	path := filepath.Join(dir, name)
@@ -229,7 +230,7 @@ func TestRepairGoesOnAfterAKill(t *testing.T) {
 }
 
 func TestIdentityIsRepairedBeforeTheStoreIsOpened(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	o := sealedOptions(t)
 	f := labFolder(t, dir)
 	s, err := Create(t.Context(), f, o)
@@ -254,7 +255,7 @@ func TestIdentityIsRepairedBeforeTheStoreIsOpened(t *testing.T) {
 }
 
 func TestDamagedPackGetsNoParity(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	st := newLab(t, labFolder(t, dir))
 	g := st.backup(t, "etc", map[string][]byte{"/etc/a": noise(1, 10_000)})
 	name := packName(g.Header().Packs[0])
@@ -268,7 +269,7 @@ func TestDamagedPackGetsNoParity(t *testing.T) {
 }
 
 func TestUnreadableDiskIsRepairedToo(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	st, g := protectedLab(t, dir, ParityOptions{})
 	name := packName(g.Header().Packs[0])
 	v := st.view(failing{Backend: st.backend, name: name, from: 1 << 20, to: 1<<20 + 100}, nil)
@@ -329,5 +330,68 @@ func BenchmarkProtect(b *testing.B) {
 		require.NoError(b, err)
 		b.ReportMetric(float64(result.Bytes)/1e6/time.Since(begun).Seconds(), "MB/s-verified-and-synced")
 		require.NoError(b, os.RemoveAll(filepath.Join(dir, "parity")))
+	}
+}
+
+// A sidecar that was made of another content is whole in itself, and repairs nothing.
+func TestSidecarOfAnotherContentIsFound(t *testing.T) {
+	dir := memoryDir(t)
+	st := newLab(t, labFolder(t, dir))
+	g := st.backup(t, "etc", fileSet(1, 3, 10_000))
+	_, err := st.Protect(t.Context(), ParityOptions{})
+	require.NoError(t, err)
+	name := packName(g.Header().Packs[0])
+	pack, err := os.ReadFile(filepath.Join(dir, name))
+	require.NoError(t, err)
+	pack[100] ^= 1
+	h := planParity(name, int64(len(pack)), ParityOptions{Data: 20, Parity: 2})
+	shards, err := h.encode(t.Context(), memoryObject{bytes.NewReader(pack)})
+	require.NoError(t, err)
+	f, err := st.writeSidecar(t.Context(), h, shards)
+	require.NoError(t, err)
+	require.NoError(t, f.Replace(t.Context(), parityName(name)))
+	require.Equal(t, map[ProblemKind]int{ProblemParity: 1}, kinds(scrubbed(t, st.Store, ScrubOptions{})))
+	r := scrubbed(t, st.Store, ScrubOptions{Repair: true})
+	require.True(t, r.Problems[0].Repaired)
+	require.Empty(t, scrubbed(t, st.Store, ScrubOptions{}).Problems)
+}
+
+// A pack that is replaced is read anew, also by who has had it open.
+func TestReplacedPackIsReadAnew(t *testing.T) {
+	dir := memoryDir(t)
+	st := newLab(t, labFolder(t, dir))
+	data := noise(1, 10_000)
+	g := st.backup(t, "etc", map[string][]byte{"/etc/a": data})
+	_, err := st.Protect(t.Context(), ParityOptions{})
+	require.NoError(t, err)
+	name := packName(g.Header().Packs[0])
+	spoil(t, filepath.Join(dir, name), 100, 1)
+	_, err = g.Block(t.Context(), nil, format.Sum(data))
+	require.ErrorIs(t, err, format.ErrDamaged)
+	held, err := st.files.open(t.Context(), g.Header().Packs[0])
+	require.NoError(t, err)
+	require.NoError(t, st.repair(t.Context(), name))
+	_, err = g.Block(t.Context(), nil, format.Sum(data))
+	require.NoError(t, err)
+	require.NoError(t, readAt(held.object, make([]byte, 10), 0), "who reads still has the old one open")
+	st.files.done(held)
+	require.ErrorIs(t, held.object.Close(), fs.ErrClosed)
+}
+
+// What a sidecar says of its numbers is not a reason to need more memory than a whole store's would.
+func TestSidecarOfHugeNumbersIsRefused(t *testing.T) {
+	for what, change := range map[string]func(*parityHead){
+		"chunk": func(h *parityHead) { h.chunk = parityChunk + 1 },
+		"rows":  func(h *parityHead) { h.rows = paritySums },
+		"none":  func(*parityHead) {},
+	} {
+		h := planParity("packs/x", 100, ParityOptions{Data: 20, Parity: 2})
+		change(h)
+		_, err := parseFixed(h.bytes())
+		if what == "none" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, format.ErrDamaged, what)
+		}
 	}
 }

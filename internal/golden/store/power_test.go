@@ -139,9 +139,15 @@ func (f *diskFile) Write(p []byte) (int, error) {
 }
 
 func (f *diskFile) Publish(_ context.Context, name string) error {
+	return f.publish(name, strings.HasPrefix(name, goldensDir))
+}
+
+func (f *diskFile) Replace(_ context.Context, name string) error { return f.publish(name, true) }
+
+func (f *diskFile) publish(name string, replace bool) error {
 	return f.d.do(func() error {
 		golden := strings.HasPrefix(name, goldensDir)
-		if f.d.names[name] != nil && !golden {
+		if f.d.names[name] != nil && !replace {
 			return fs.ErrExist
 		}
 		f.d.names[name] = f

@@ -87,13 +87,14 @@ func (s *Store) removeGoldens(ctx context.Context, r *PruneResult, o *PruneOptio
 	return nil
 }
 
-// removePacks removes packs that no golden names any more, and their parity.
+// removePacks removes packs that no golden names any more. Their parity goes before them: parity of nothing
+// would be a sign of a loss.
 func (s *Store) removePacks(ctx context.Context, r *PruneResult, packs []format.Hash, o *PruneOptions) error {
 	const batch = 500
 	for some := range slices.Chunk(packs, batch) {
 		var names []string
 		for _, p := range some {
-			names = append(names, packName(p), parityName(packName(p)))
+			names = append(names, parityName(packName(p)), packName(p))
 		}
 		o.tell("remove packs", 0)
 		s.files.forget(some)
@@ -105,14 +106,19 @@ func (s *Store) removePacks(ctx context.Context, r *PruneResult, packs []format.
 	return nil
 }
 
-// forget closes packs that nobody reads from: as long as one is open, its removal frees no room.
+// forget closes packs that were replaced or go, now or when the last reader is done: as long as one is open,
+// its removal frees no room, and its bytes are the old ones.
 func (f *files) forget(names []format.Hash) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, name := range names {
-		if o := f.byName[name]; o != nil && o.users == 0 {
+		o := f.byName[name]
+		if o == nil {
+			continue
+		}
+		delete(f.byName, name)
+		if o.gone = true; o.users == 0 {
 			_ = o.object.Close()
-			delete(f.byName, name)
 		}
 	}
 }

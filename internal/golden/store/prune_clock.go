@@ -28,7 +28,7 @@ func checkClock(now time.Time, created []time.Time) error {
 	if len(created) == 0 {
 		return nil
 	}
-	hint := "check this host's clock with timedatectl; when it is right, say so with --clock-is-right"
+	hint := "check this host's clock with timedatectl; when it is right, run: shivx golden prune --clock-is-right"
 	if newest := created[0]; newest.Sub(now) > clockSlack {
 		return shivx.Hint(fmt.Errorf("%w: it says %s, and the newest golden is of %s", ErrClock, instant(now), instant(newest)), hint)
 	}

@@ -127,7 +127,7 @@ func (c *census) add(s *Store, g *counted, h *head) {
 	switch {
 	case errors.Is(g.err, fs.ErrNotExist):
 		return
-	case g.err != nil && !errors.Is(g.err, ErrUntrusted):
+	case g.err != nil && h.header == nil:
 		c.blind = append(c.blind, fmt.Sprintf("the golden %s of the set %s cannot be read, so that the packs it needs are not known: %v", g.id, g.set, g.err))
 		return
 	}

@@ -125,7 +125,11 @@ func TestKilledPrune(t *testing.T) {
 	_, err := st.Protect(t.Context(), ParityOptions{})
 	require.NoError(t, err)
 	rounds, gone := 0, goldens[7].Header().ID
-	for step := 1; ; step++ {
+	stride := 1
+	if raced() {
+		stride = 4 // a child is slow to start then
+	}
+	for step := 1; ; step += stride {
 		dir := filepath.Join(work, strconv.Itoa(step))
 		require.NoError(t, os.CopyFS(dir, os.DirFS(template)))
 		if !killedPrune(t, dir, gone, step) {
@@ -148,7 +152,7 @@ func TestKilledPrune(t *testing.T) {
 		require.Empty(t, left)
 	}
 	t.Logf("killed %d times", rounds)
-	require.GreaterOrEqual(t, rounds, 60)
+	require.GreaterOrEqual(t, rounds, 60/stride)
 }
 
 // A prune that has no room to write packs anew says so, and has freed what it could; with some room it

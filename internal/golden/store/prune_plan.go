@@ -108,6 +108,9 @@ func (s *Store) decideGoldens(ctx context.Context, p *PrunePlan, o *PruneOptions
 	type kin struct {
 		set, host string
 		kind      format.Kind
+		// own keeps goldens apart that another trusted key has signed in the name of this host: they must not
+		// count for its own.
+		own bool
 	}
 	groups := make(map[kin][]*Fate)
 	fates := make([]*Fate, 0, len(p.census.goldens))
@@ -120,7 +123,7 @@ func (s *Store) decideGoldens(ctx context.Context, p *PrunePlan, o *PruneOptions
 			continue
 		}
 		created = append(created, f.Created)
-		k := kin{g.set, f.Host, f.Kind}
+		k := kin{g.set, f.Host, f.Kind, g.own}
 		groups[k] = append(groups[k], f)
 	}
 	for _, group := range groups {
@@ -212,7 +215,7 @@ func (s *Store) good(ctx context.Context, c *counted, o *PruneOptions) error {
 		return err
 	}
 	if !o.Quick {
-		return g.Check(ctx, nil, func(n int64) { o.tell("check golden "+c.id, n) })
+		return g.deepCheck(ctx, func(n int64) { o.tell("check golden "+c.id, n) })
 	}
 	if !s.locked {
 		if _, err := g.blocks(ctx); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 
@@ -22,8 +23,13 @@ type repacker struct {
 	index   []byte
 	// into are the numbers of the new packs that hold what an old one held.
 	into map[format.Hash][]int
-	// salvage leaves damaged blocks out, instead of the pack.
+	// sealed and plain are memory for blocks that are looked at.
+	sealed, plain []byte
+	// salvage leaves blocks out of which no copy is whole, instead of the pack. A block that cannot be read
+	// ends it.
 	salvage bool
+	// others are the packs that may have another copy.
+	others []format.Hash
 }
 
 // repack writes the live blocks of packs anew, then each golden that named one of them, and returns
@@ -38,6 +44,11 @@ func (s *Store) repack(ctx context.Context, r *PruneResult, packs []PackFate, o 
 	going := make(map[int]bool)
 	for _, f := range packs {
 		going[r.Plan.census.numbers[f.Pack]] = true
+	}
+	for _, p := range r.Plan.census.packs {
+		if salvage && p.size > 0 {
+			k.others = append(k.others, p.name)
+		}
 	}
 	affected := slices.DeleteFunc(slices.Clone(r.Plan.stay), func(g *counted) bool {
 		return !slices.ContainsFunc(g.packs, func(n int) bool { return going[n] })
@@ -106,15 +117,17 @@ func (k *repacker) add(ctx context.Context, name format.Hash) ([]Damage, error) 
 			return nil, err
 		}
 		buf = grow(buf, int(b.Stored))
-		err := readAt(o, buf, at)
-		if err == nil && format.Sum(buf) != b.Sum {
-			err = fmt.Errorf("%w: its hash is not that in the index", format.ErrDamaged)
-		}
-		if err != nil {
-			if k.salvage {
+		if err := k.whole(o, buf, at, &b); err != nil {
+			d := Damage{Name: packName(name), Offset: at, Length: int64(b.Stored), Block: b.ID, Err: err}
+			if !k.salvage || !d.Proven() {
+				return []Damage{d}, nil
+			}
+			if buf, err = k.elsewhere(ctx, buf, &b); err != nil {
+				return nil, err
+			}
+			if buf == nil {
 				continue
 			}
-			return []Damage{{Name: packName(name), Offset: at, Length: int64(b.Stored), Block: b.ID, Err: err}}, nil
 		}
 		n, err := k.append(ctx, &b, buf)
 		if err != nil {
@@ -123,6 +136,65 @@ func (k *repacker) add(ctx context.Context, name format.Hash) ([]Damage, error) 
 		into[n] = true
 	}
 	k.into[name] = slices.Sorted(maps.Keys(into))
+	return nil, nil
+}
+
+// whole reads a block and sees whether it is as it was written, and what its id stands for.
+func (k *repacker) whole(o Object, stored []byte, at int64, b *format.PackBlock) error {
+	if err := readAt(o, stored, at); err != nil {
+		return err
+	}
+	if format.Sum(stored) != b.Sum {
+		return fmt.Errorf("%w: its hash is not that in the index", format.ErrDamaged)
+	}
+	var err error
+	k.sealed = append(k.sealed[:0], stored...) // content destroys it
+	k.plain, err = k.s.content(k.plain, k.sealed, b)
+	return err
+}
+
+// elsewhere looks for a whole copy of a block in all packs, and makes b its record; nil: there is none. A pack
+// that cannot be read may have it, and is an error.
+func (k *repacker) elsewhere(ctx context.Context, buf []byte, b *format.PackBlock) ([]byte, error) {
+	for _, name := range k.others {
+		copied, err := k.copyIn(ctx, name, buf, b)
+		if copied != nil || err != nil {
+			return copied, err
+		}
+	}
+	return nil, nil
+}
+
+func (k *repacker) copyIn(ctx context.Context, name format.Hash, buf []byte, b *format.PackBlock) ([]byte, error) {
+	o, err := k.s.backend.Open(ctx, packName(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer o.Close()
+	x, err := readIndex(o, name)
+	if errors.Is(err, format.ErrDamaged) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for at, other := range x.blocks {
+		if other.ID != b.ID {
+			continue
+		}
+		buf = grow(buf, int(other.Stored))
+		err := k.whole(o, buf, at, &other)
+		if err == nil {
+			*b = other
+			return buf, nil
+		}
+		if !errors.Is(err, format.ErrDamaged) {
+			return nil, err
+		}
+	}
 	return nil, nil
 }
 
@@ -145,7 +217,7 @@ func (k *repacker) append(ctx context.Context, b *format.PackBlock, stored []byt
 	r := newRecord(0, b, n)
 	k.written.add(&r)
 	k.index = format.AppendPackBlock(k.index, b)
-	if k.size += int64(len(stored)); k.size >= k.s.pace.packSize {
+	if k.size += int64(len(stored)); k.size+int64(len(k.index)) >= k.s.pace.packSize {
 		return n, k.finish()
 	}
 	return n, nil

@@ -47,11 +47,16 @@ func (s *Store) rewriteGoldens(ctx context.Context, k *repacker, goldens []*coun
 		if err == nil {
 			err = s.backend.Sync(ctx)
 		}
+		// The old parity would bring the old list back, whose packs are gone: so it goes first, for good.
 		for _, r := range ready {
-			// The old parity would bring the old list back, whose packs are gone.
 			if err == nil {
 				err = s.backend.Remove(ctx, parityName(r.name))
 			}
+		}
+		if err == nil && len(ready) > 0 {
+			err = s.backend.Sync(ctx)
+		}
+		for _, r := range ready {
 			if err == nil {
 				err = r.file.Publish(ctx, r.name)
 			}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/ed25519"
 	"maps"
 	"os"
 	"path/filepath"
@@ -388,6 +389,11 @@ func TestPruneOrder(t *testing.T) {
 	require.Equal(t, rewritten, at("publish goldens/", 0))
 	last := at("remove packs/", rewritten)
 	require.NotContains(t, strings.Join(log.calls[last:], " "), "publish goldens/", "packs go after all goldens")
+	for i, c := range log.calls {
+		if name, ok := strings.CutPrefix(c, "remove "+packsDir); ok {
+			require.Equal(t, "remove "+parityName(packsDir+name), log.calls[i-1], "its parity goes before")
+		}
+	}
 }
 
 // logged writes down what changes the store.
@@ -435,4 +441,25 @@ func TestPruneEndsWithItsContext(t *testing.T) {
 	_, err := st.Prune(ctx, o)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, 1, requireAllGood(t, st.Store))
+}
+
+// Goldens that another trusted key has signed in the name of this host do not count for its own.
+func TestPruneCountsWhatAnotherSignedApart(t *testing.T) {
+	dir := t.TempDir()
+	st := newLab(t, labFolder(t, dir))
+	now := time.Now()
+	st.at = now.Add(-5 * time.Hour)
+	own := st.backup(t, "etc", fileSet(1, 3, 1000))
+	other := &lab{Store: openStore(t, dir, Options{Key: testKey(2)})}
+	for i := range 3 {
+		other.at = now.Add(time.Duration(i-4) * time.Hour)
+		other.backup(t, "etc", fileSet(2+uint64(i), 3, 1000))
+	}
+	s := openStore(t, dir, Options{Key: testKey(1), Trusted: []ed25519.PublicKey{testKey(2).Public().(ed25519.PublicKey)}})
+	p, err := s.PlanPrune(t.Context(), PruneOptions{Policy: keepLast(1)})
+	require.NoError(t, err)
+	require.Len(t, p.Goldens, 4)
+	require.Equal(t, own.Header().ID, p.Goldens[3].ID)
+	require.True(t, p.Goldens[3].Keep)
+	require.Equal(t, []bool{true, false, false}, []bool{p.Goldens[0].Keep, p.Goldens[1].Keep, p.Goldens[2].Keep})
 }

@@ -68,8 +68,9 @@ type S3 struct {
 }
 
 var (
-	_ Backend = (*S3)(nil)
-	_ Locker  = (*S3)(nil)
+	_ Backend  = (*S3)(nil)
+	_ Locker   = (*S3)(nil)
+	_ Uploader = (*S3)(nil)
 )
 
 // OpenS3 returns the backend in a bucket that exists, after it has seen that the server, the bucket
@@ -96,6 +97,7 @@ func OpenS3(ctx context.Context, o S3Options) (*S3, error) {
 		s.prefix = p + "/"
 	}
 	s.locks = newHostLocks(s, o.Lock)
+	s.locks.denied = denied
 	if err := s.check(ctx); err != nil {
 		return nil, fmt.Errorf("open the store %s: %w", s, err)
 	}
@@ -142,6 +144,9 @@ func (s *S3) Lock(ctx context.Context, mode Mode) (func() error, error) {
 	}
 	return release, nil
 }
+
+// Uploads is enough to fill a line of some hundred Mbit/s, with s3Parts for each.
+func (s *S3) Uploads() int { return 3 }
 
 // Sync has nothing to do: an object is durable when the server has answered.
 func (s *S3) Sync(ctx context.Context) error { return ctx.Err() }

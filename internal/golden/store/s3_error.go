@@ -40,7 +40,7 @@ func (s *S3) attemptFor(ctx context.Context, patience time.Duration, what, name 
 		}
 		pause := wait/2 + rand.N(wait/2)
 		if ctx.Err() != nil {
-			return fmt.Errorf("%s %s: %w", what, name, ctx.Err())
+			return fmt.Errorf("%s %s: %w", what, name, context.Cause(ctx))
 		}
 		if !passing(err) || time.Now().Add(pause).After(end) {
 			return s.explain(fmt.Errorf("%s %s: %w", what, name, named(err)))
@@ -48,7 +48,7 @@ func (s *S3) attemptFor(ctx context.Context, patience time.Duration, what, name 
 		s.log.WarnContext(ctx, "a request to the S3 store is tried again", "what", what, "name", name, "err", err, "after", pause)
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s %s: %w", what, name, ctx.Err())
+			return fmt.Errorf("%s %s: %w", what, name, context.Cause(ctx))
 		case <-time.After(pause):
 		}
 	}
@@ -96,10 +96,23 @@ func passing(err error) bool {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		return false
 	}
-	if errors.Is(err, errReordered) || errors.Is(err, fs.ErrExist) {
+	if errors.Is(err, errReordered) || errors.Is(err, fs.ErrExist) || errors.Is(err, ErrLockLost) {
 		return false
 	}
 	return true // what is left is the network
+}
+
+// denied says whether the server lets nothing be written: for lack of rights, or of room.
+func denied(err error) bool {
+	answer, ok := errors.AsType[minio.ErrorResponse](err)
+	if !ok {
+		return false
+	}
+	switch answer.Code {
+	case minio.AccessDenied, "AllAccessDisabled", "MethodNotAllowed", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded":
+		return true
+	}
+	return answer.StatusCode == http.StatusInsufficientStorage
 }
 
 // tlsFault says what is wrong with the server's certificate, or "".

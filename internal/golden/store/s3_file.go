@@ -94,10 +94,16 @@ func (f *s3File) endPart() {
 
 // Publish uploads the file. After an error it may be called again, and sends only what is missing.
 func (f *s3File) Publish(ctx context.Context, name string) error {
+	return f.publish(ctx, name, strings.HasPrefix(name, goldensDir))
+}
+
+// Replace uploads the file in place of another.
+func (f *s3File) Replace(ctx context.Context, name string) error { return f.publish(ctx, name, true) }
+
+func (f *s3File) publish(ctx context.Context, name string, replace bool) error {
 	if !fs.ValidPath(name) || name == "." {
 		return fmt.Errorf("name %q: not that of an object", name)
 	}
-	replace := strings.HasPrefix(name, goldensDir)
 	if replace {
 		fenced, cancel, err := f.s.locks.fence(ctx)
 		if err != nil {
@@ -105,6 +111,9 @@ func (f *s3File) Publish(ctx context.Context, name string) error {
 		}
 		defer cancel()
 		ctx = fenced
+		if err := f.s.locks.there(ctx); err != nil {
+			return err
+		}
 	}
 	if int64(len(f.parts)) < (f.size+s3PartSize-1)/s3PartSize || f.size == 0 && len(f.parts) == 0 {
 		f.endPart()

@@ -237,12 +237,20 @@ func (s *S3) page(ctx context.Context, prefix, after string) ([]ObjectInfo, erro
 
 // Remove removes up to a thousand objects with each request.
 func (s *S3) Remove(ctx context.Context, names ...string) error {
-	if err := s.locks.held(names...); err != nil {
-		return err
+	if !locksOnly(names) {
+		fenced, cancel, err := s.locks.fence(ctx)
+		if err != nil {
+			return err
+		}
+		defer cancel()
+		ctx = fenced
 	}
 	for batch := range slices.Chunk(names, removeBatch) {
 		left := batch
 		err := s.attempt(ctx, "remove", batch[0], func(ctx context.Context) error {
+			if err := s.locks.held(left...); err != nil {
+				return err
+			}
 			var errs []error
 			left, errs = s.removeOnce(ctx, left)
 			return errors.Join(errs...)

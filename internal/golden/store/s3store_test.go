@@ -24,7 +24,8 @@ func TestS3StoreLivesThroughAll(t *testing.T) {
 	})
 	st := newLab(t, b)
 	_, _ = daily(t, st, 4)
-	st.backup(t, "big", bulk(1))
+	st.pace.packSize = 10 << 20 // more than one part, and little to send
+	st.backup(t, "big", map[string][]byte{"/etc/0": noise(100, 9<<20), "/etc/1": noise(101, 9<<20)})
 	result, err := st.Protect(t.Context(), ParityOptions{})
 	require.NoError(t, err)
 	require.Empty(t, result.Damaged)

@@ -23,8 +23,11 @@ type ScrubOptions struct {
 	For time.Duration
 	// Rate is how many bytes a second it reads at most; zero: as many as it can.
 	Rate int64
-	// Repair repairs what can be, once everything was read. It needs the store for itself, for a short time.
+	// Repair repairs what parity can, once everything was read. It needs the store for itself, for a short time.
 	Repair bool
+	// Salvage writes anew, with Repair, what is whole of packs that parity cannot repair. Their goldens are signed
+	// anew, and lack what is damaged for good: that is for people to decide.
+	Salvage bool
 	// Parity is what is written for objects whose parity was damaged; nil: 20 and 2 shards.
 	Parity *ParityOptions
 	// Progress, if not nil, is told now and then, by one goroutine at a time.
@@ -54,17 +57,25 @@ type ScrubReport struct {
 // Damaged says whether anything is damaged or missing, and was not repaired.
 func (r *ScrubReport) Damaged() bool {
 	return slices.ContainsFunc(r.Problems, func(p Problem) bool {
-		return !p.Repaired && (p.Kind == ProblemDamaged || p.Kind == ProblemMissing)
+		return !p.Repaired && p.Kind.damage()
 	})
 }
 
 // ProblemKind says what a problem is.
 type ProblemKind string
 
-// The kinds. Only the first two mean that something may not be restored.
+// damage says whether something may not be restored.
+func (k ProblemKind) damage() bool {
+	return k == ProblemDamaged || k == ProblemUnreadable || k == ProblemMissing
+}
+
+// The kinds. Only the first three mean that something may not be restored.
 const (
-	// ProblemDamaged is an object that is not as it was written, or cannot be read.
+	// ProblemDamaged is an object that is not as it was written.
 	ProblemDamaged ProblemKind = "damaged"
+	// ProblemUnreadable is an object that cannot be read at some place; it may be whole, and be read another
+	// time.
+	ProblemUnreadable ProblemKind = "unreadable"
 	// ProblemMissing is an object that goldens need and the store has not.
 	ProblemMissing ProblemKind = "missing"
 	// ProblemParity is a sidecar that is damaged, or that of an object which is not there.
@@ -239,6 +250,9 @@ func (k *scrub) object(ctx context.Context, info ObjectInfo) error {
 	}
 	if err != nil {
 		return err
+	}
+	if kind == ProblemDamaged && !proven(damages) {
+		kind = ProblemUnreadable
 	}
 	if len(damages) > 0 {
 		k.add(Problem{Kind: kind, Name: info.Name, Damages: damages})

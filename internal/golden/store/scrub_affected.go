@@ -13,7 +13,7 @@ const filesShown = 10
 func (k *scrub) affected(ctx context.Context) error {
 	for i := range k.report.Problems {
 		p := &k.report.Problems[i]
-		if p.Kind != ProblemDamaged && p.Kind != ProblemMissing {
+		if !p.Kind.damage() {
 			continue
 		}
 		if set, id, ok := parseGoldenName(p.Name); ok {

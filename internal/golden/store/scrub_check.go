@@ -45,11 +45,8 @@ func (k *scrub) loadBlocks(ctx context.Context) error {
 	for i, p := range k.census.packs {
 		names[i] = p.name
 	}
-	return k.s.loadIndex(ctx, &k.blocks, names, func(_ format.Hash, err error) error {
-		if errors.Is(err, format.ErrDamaged) || errors.Is(err, fs.ErrNotExist) {
-			return nil // reported with that pack
-		}
-		return err
+	return k.s.loadIndex(ctx, &k.blocks, 0, names, func(format.Hash, error) error {
+		return ctx.Err() // what is wrong with a pack is reported with that pack
 	})
 }
 
@@ -107,9 +104,6 @@ func (s *Store) checkSidecar(ctx context.Context, subject string, told func(int6
 	}
 	if size != h.size {
 		return one(fmt.Errorf("it is for an object of %d bytes, not %d", h.size, size))
-	}
-	if _, pack := parsePackName(subject); pack {
-		return nil, nil // whose name stands for its bytes
 	}
 	differs, err := s.differs(ctx, subject)
 	if err == nil && differs {

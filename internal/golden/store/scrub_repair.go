@@ -21,7 +21,7 @@ func (k *scrub) repair(ctx context.Context) (err error) {
 	for _, parity := range []bool{false, true} {
 		for i := range k.report.Problems {
 			p := &k.report.Problems[i]
-			damage := p.Kind == ProblemDamaged || p.Kind == ProblemMissing
+			damage := p.Kind.damage()
 			if parity == damage || !damage && p.Kind != ProblemParity {
 				continue
 			}
@@ -35,7 +35,7 @@ func (k *scrub) repair(ctx context.Context) (err error) {
 			}
 			p.Repaired = p.Err == nil
 		}
-		if !parity {
+		if !parity && k.o.Salvage {
 			if err := k.salvage(ctx); err != nil {
 				return err
 			}
@@ -45,7 +45,8 @@ func (k *scrub) repair(ctx context.Context) (err error) {
 }
 
 // salvage writes anew what is whole of packs that cannot be repaired, and puts them into quarantine.
-// Otherwise the next backup would find their damaged blocks in their indexes, and lean on them.
+// Otherwise the next backup would find their damaged blocks in their indexes, and lean on them. What cannot
+// be read is not lost yet, so that packs with such places are left alone.
 func (k *scrub) salvage(ctx context.Context) error {
 	c, err := k.s.census(ctx)
 	if err != nil || len(c.blind) > 0 {
@@ -58,6 +59,13 @@ func (k *scrub) salvage(ctx context.Context) error {
 		p := &k.report.Problems[i]
 		pack, ok := parsePackName(p.Name)
 		if !ok || p.Kind != ProblemDamaged || p.Repaired || !k.salvable(ctx, c, pack) {
+			continue
+		}
+		// Once more: salvage forgets what was not as it was written.
+		if p.Damages, err = k.s.checkPackDeep(ctx, pack, nil, func(int64) {}); err != nil {
+			return err
+		}
+		if p.Repaired = len(p.Damages) == 0; p.Repaired || !proven(p.Damages) {
 			continue
 		}
 		packs, problems = append(packs, PackFate{Pack: pack}), append(problems, p)
@@ -102,9 +110,15 @@ func (k *scrub) repairObject(ctx context.Context, p *Problem) error {
 	if _, _, golden := parseGoldenName(p.Name); golden && len(damages) == 0 {
 		return shivx.Hint(fmt.Errorf("%w: blocks that it needs are in none of its packs", ErrUnrepairable), "back up again, and remove this golden")
 	}
+	if len(damages) == 0 {
+		return nil // it could not be read, and can be now
+	}
 	err = k.s.repair(ctx, p.Name)
-	if errors.Is(err, ErrUnrepairable) {
-		return shivx.Hint(err, "take a new backup soon: restore what is damaged from an older golden or another copy of the store")
+	switch {
+	case errors.Is(err, ErrUnrepairable) && !proven(damages):
+		return shivx.Hint(err, "it cannot be read, and may be whole: look after the disk or the network of the store, then run the same command again")
+	case errors.Is(err, ErrUnrepairable):
+		return shivx.Hint(err, "shivx golden scrub --repair by hand saves what is whole of it, and a new backup stores again what is lost; restore what is damaged from an older golden or another copy of the store")
 	}
 	return err
 }

@@ -33,6 +33,8 @@ type Options struct {
 	// Identities open an encrypted store. Without one its goldens can be listed and checked, but
 	// neither read nor added to. For a store that is not encrypted they are an error.
 	Identities []age.Identity
+	// CloseBackend says that Close closes the backend as well, if that can be.
+	CloseBackend bool
 	// Log gets what is wrong but hinders nobody; nil: nothing is logged.
 	Log *slog.Logger
 }
@@ -46,9 +48,13 @@ type Store struct {
 	sign    ed25519.PrivateKey
 	trusted []ed25519.PublicKey
 	log     *slog.Logger
-	decoder *zstd.Decoder
-	buffers sync.Pool // of *[]byte, for stored blocks
-	files   *files
+	// closeBackend says that Close closes that, too.
+	closeBackend bool
+	decoder      *zstd.Decoder
+	buffers      sync.Pool // of *[]byte, for stored blocks
+	files        *files
+	// long is held by whoever reads a long header, lest many need much memory at once.
+	long sync.Mutex
 	// pace is the constants', but in tests.
 	pace pace
 }
@@ -160,11 +166,12 @@ func Open(ctx context.Context, b Backend, o Options) (*Store, error) {
 	}
 	s := &Store{
 		backend: b, id: i.ID, sign: o.Key, trusted: slices.Clone(o.Trusted), log: o.Log,
-		buffers: sync.Pool{New: func() any { return new([]byte) }}, files: newFiles(b), pace: pace{publishEvery: publishEvery, packSize: format.PackSize},
+		buffers: sync.Pool{New: func() any { return new([]byte) }}, files: newFiles(b), pace: paceOf(b),
 	}
 	if o.Log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.closeBackend = o.CloseBackend
 	if len(o.Key) == ed25519.PrivateKeySize {
 		s.trusted = append(s.trusted, o.Key.Public().(ed25519.PublicKey))
 	}
@@ -203,6 +210,15 @@ func (s *Store) ID() string { return s.id }
 // Encrypted says whether the store is encrypted.
 func (s *Store) Encrypted() bool { return s.keys != nil || s.locked }
 
+// KeyCheck is a hash that says which key an encrypted store has, without telling it: a host that remembers it
+// notices another one. It is empty for a store that is not encrypted, and for one that was opened without an identity.
+func (s *Store) KeyCheck() string {
+	if s.keys == nil {
+		return ""
+	}
+	return s.keys.check.String()
+}
+
 // Lock locks the store until release is called or the process ends. Who backs up has a lock with its
 // Writer; who reads goldens takes a Shared one, lest they are pruned meanwhile.
 func (s *Store) Lock(ctx context.Context, mode Mode) (release func() error, err error) {
@@ -212,7 +228,11 @@ func (s *Store) Lock(ctx context.Context, mode Mode) (release func() error, err 
 // Close closes the files that are kept open for reading. Goldens must not be used after it.
 func (s *Store) Close() error {
 	s.decoder.Close()
-	return s.files.close()
+	err := s.files.close()
+	if c, ok := s.backend.(io.Closer); ok && s.closeBackend {
+		err = errors.Join(err, c.Close())
+	}
+	return err
 }
 
 func lock(ctx context.Context, b Backend, mode Mode) (func() error, error) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -42,7 +43,11 @@ func sealedOptions(t testing.TB) Options {
 }
 
 func newStore(t testing.TB, o Options) (*Store, string) {
-	dir := filepath.Join(t.TempDir(), "store")
+	dir := t.TempDir() // what is measured is measured on a disk
+	if _, test := t.(*testing.T); test {
+		dir = memoryDir(t)
+	}
+	dir = filepath.Join(dir, "store")
 	f, err := MakeFolder(dir)
 	require.NoError(t, err)
 	s, err := Create(context.Background(), f, o)
@@ -146,19 +151,22 @@ func TestCheckNeed(t *testing.T) {
 			require.NoError(t, g.Check(t.Context(), []format.Hash{}, nil))
 			require.ErrorIs(t, g.Check(t.Context(), []format.Hash{{1}}, nil), format.ErrDamaged)
 			// Damage of one block hinders only who needs it.
-			pack := packName(g.Header().Packs[0])
+			pack := packName(largest(t, dir, g)) // a lane that was late has hardly any: then it would be the index
 			damage(t, filepath.Join(dir, pack), 1000)
 			bad := 0
 			for _, h := range need {
 				err := g.Check(t.Context(), []format.Hash{h}, nil)
 				_, blockErr := g.Block(t.Context(), nil, h)
-				require.Equal(t, err == nil, blockErr == nil)
-				if err != nil {
-					require.ErrorIs(t, err, format.ErrDamaged)
-					require.ErrorIs(t, blockErr, format.ErrDamaged)
-					require.NotEmpty(t, shivx.HintOf(err))
-					bad++
+				if err == nil {
+					require.NoError(t, blockErr)
+					continue
 				}
+				require.ErrorIs(t, err, format.ErrDamaged)
+				require.NotEmpty(t, shivx.HintOf(err))
+				if blockErr != nil { // else it decompresses to the same: a match that is one bit farther away may be equal
+					require.ErrorIs(t, blockErr, format.ErrDamaged)
+				}
+				bad++
 			}
 			require.Equal(t, 1, bad)
 			found, ok := errors.AsType[*DamageError](g.Check(t.Context(), nil, nil))
@@ -169,6 +177,17 @@ func TestCheckNeed(t *testing.T) {
 			require.Greater(t, found.Damages[0].Offset+found.Damages[0].Length, int64(1000))
 		})
 	}
+}
+
+// largest is the golden's largest pack.
+func largest(t testing.TB, dir string, g *Golden) format.Hash {
+	t.Helper()
+	size := func(h format.Hash) int64 {
+		info, err := os.Stat(filepath.Join(dir, packName(h)))
+		require.NoError(t, err)
+		return info.Size()
+	}
+	return slices.MaxFunc(g.Header().Packs, func(a, b format.Hash) int { return cmp.Compare(size(a), size(b)) })
 }
 
 // damage changes one byte.

@@ -14,22 +14,11 @@ import (
 	"github.com/shivx/shivx/internal/golden/format"
 )
 
-// publishEvery is how often finished packs get their names while a backup runs, so that the next one
-// has what a killed one stored; publishMost bounds how many wait, as each is an open file.
-const (
-	publishEvery = 30 * time.Second
-	publishMost  = 256
-)
-
-// pace says when packs end and when they get their names.
-type pace struct {
-	publishEvery time.Duration
-	packSize     int64
-}
-
 // Writer makes one golden. Its methods, Entry excepted, may be called by many goroutines at once.
 type Writer struct {
-	s       *Store
+	s *Store
+	// ctx is that of Begin, for what has none of its own.
+	ctx     context.Context //nolint:containedctx // see above
 	id      string
 	begun   time.Time
 	release func() error
@@ -41,8 +30,11 @@ type Writer struct {
 	index index
 	packs []packState
 	lanes []*Lane
-	// waiting are finished packs without a name.
+	// waiting are finished packs without a name; nameless counts also those that get theirs just now. Lanes wait
+	// for room when there are too many.
 	waiting   []finished
+	nameless  int
+	room      sync.Cond
 	published time.Time
 	// err is the first error: what was claimed may then be missing.
 	err        error
@@ -56,6 +48,12 @@ type packState struct {
 	name format.Hash
 	// used says that the golden needs a block of it.
 	used bool
+	// foreign says that no trusted golden names it, so that its index alone says what its blocks are: each is read
+	// before it is relied on, and counted to the pack of the number vouched from then on; 0: there is none yet.
+	foreign bool
+	vouched int
+	// doubted says that one of them was not what the index says.
+	doubted bool
 }
 
 type finished struct {
@@ -65,7 +63,8 @@ type finished struct {
 }
 
 // Begin locks the store against pruning and loads the index of all its blocks. A pack whose index is
-// damaged is left out, so that its blocks are stored anew.
+// damaged is left out, so that its blocks are stored anew. ctx is also that of reads that Use needs. The error is
+// ErrKeyReplaced when the store's key is not that of the goldens.
 func (s *Store) Begin(ctx context.Context) (*Writer, error) {
 	if s.locked {
 		return nil, errLocked()
@@ -78,7 +77,8 @@ func (s *Store) Begin(ctx context.Context) (*Writer, error) {
 		return nil, err
 	}
 	now := time.Now().UTC()
-	w := &Writer{s: s, id: newID(now), begun: now, published: now, release: release}
+	w := &Writer{s: s, ctx: ctx, id: newID(now), begun: now, published: now, release: release}
+	w.room.L = &w.mu
 	if w.entries, err = newSegmentWriter(s, w.id); err == nil {
 		err = w.load(ctx)
 	}
@@ -98,16 +98,32 @@ func (w *Writer) load(ctx context.Context) error {
 			names = append(names, h)
 		}
 	}
-	for _, h := range names {
-		w.packs = append(w.packs, packState{name: h})
+	vouched, err := w.s.vouched(ctx, names)
+	if err != nil {
+		return err
 	}
-	return w.s.loadIndex(ctx, &w.index, names, func(h format.Hash, err error) error {
+	bad := func(h format.Hash, err error) error {
 		if !errors.Is(err, format.ErrDamaged) && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		w.s.log.Warn("a pack is damaged, its blocks are stored anew", "pack", packName(h), "error", err)
 		return nil
-	})
+	}
+	// Those of trusted goldens first: of a block that others claim to have, theirs is taken.
+	for _, foreign := range []bool{false, true} {
+		var some []format.Hash
+		first := len(w.packs)
+		for _, h := range names {
+			if vouched[h] != foreign {
+				some = append(some, h)
+				w.packs = append(w.packs, packState{name: h, foreign: foreign})
+			}
+		}
+		if err := w.s.loadIndex(ctx, &w.index, first, some, bad); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Stored returns how many bytes of blocks were added to the store, as they are stored.
@@ -115,35 +131,6 @@ func (w *Writer) Stored() int64 { return w.stored.Load() }
 
 // ID returns what the golden will be called.
 func (w *Writer) ID() string { return w.id }
-
-// Use says whether the store has the block already, or a lane stores it; then the golden needs it.
-func (w *Writer) Use(h format.Hash) bool {
-	id := w.s.blockID(h)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.use(&id)
-}
-
-func (w *Writer) use(id *format.Hash) bool {
-	r := w.index.find(id)
-	if r == nil {
-		return false
-	}
-	w.packs[r.packNumber()].used = true
-	return true
-}
-
-// claim says that the caller is to store the block, in its pack.
-func (w *Writer) claim(id *format.Hash, pack int) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil || w.use(id) {
-		return false
-	}
-	w.index.add(&record{id: *id, pack: uint32(pack) << 1})
-	w.packs[pack].used = true
-	return true
-}
 
 // Lane begins a lane. It is to be closed before Commit.
 func (w *Writer) Lane() *Lane {
@@ -169,27 +156,6 @@ func (w *Writer) leave(l *Lane) {
 	w.lanes = slices.DeleteFunc(w.lanes, func(o *Lane) bool { return o == l })
 }
 
-// finished takes a lane's pack and returns the number of its next.
-func (w *Writer) finished(ctx context.Context, f finished) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.packs[f.pack].name = f.name
-	w.waiting = append(w.waiting, f)
-	if !w.busy && (time.Since(w.published) >= w.s.pace.publishEvery || len(w.waiting) >= publishMost) {
-		w.busy = true
-		some := w.waiting
-		w.waiting = nil
-		w.publishing.Go(func() {
-			err := w.publish(ctx, some)
-			w.mu.Lock()
-			w.busy, w.published = false, time.Now()
-			w.mu.Unlock()
-			_ = w.fail(err)
-		})
-	}
-	return w.newPack()
-}
-
 // fail keeps the first error, and returns err.
 func (w *Writer) fail(err error) error {
 	if err == nil {
@@ -199,6 +165,7 @@ func (w *Writer) fail(err error) error {
 	defer w.mu.Unlock()
 	if w.err == nil {
 		w.err = err
+		w.room.Broadcast()
 	}
 	return err
 }
