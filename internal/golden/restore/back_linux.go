@@ -10,7 +10,7 @@ import (
 // back brings the old state of a unit back.
 func (m *mover) back(s *site, u *unit) error {
 	if u.Meta != nil {
-		return m.dress(s, u, &u.Meta.Old)
+		return m.dress(s, u, &u.Meta.Old, false)
 	}
 	fd, base, err := m.parent(s, string(u.Target))
 	if errors.Is(err, unix.ENOENT) && u.Old == 0 {

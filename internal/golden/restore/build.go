@@ -25,6 +25,8 @@ type builder struct {
 	live  bool
 	stack []*stageDir
 	links []link
+	// linked are those files, and when each was given its last name.
+	linked map[inode]instant
 	// tops are the entries that are put into place each by itself.
 	tops []staged
 	set  pathSet
@@ -49,7 +51,7 @@ type stageDir struct {
 
 func (r *run) newBuilder(ctx context.Context, step func(string)) *builder {
 	b := &builder{
-		r: r, ctx: ctx, step: step, set: pathSet{}, coming: map[*site]*folder{},
+		r: r, ctx: ctx, step: step, set: pathSet{}, linked: map[inode]instant{}, coming: map[*site]*folder{},
 		euid: uint32(os.Geteuid()), egid: uint32(os.Getegid()),
 	}
 	b.crew = newCrew(ctx, r.o.Workers, b.work)
@@ -199,61 +201,6 @@ func (b *builder) makeOther(dir *folder, base string, e *format.Entry) error {
 		return err
 	}
 	return handle{at: dir.fd, n: base}.dress(metaOf(e), b.fresh(), link)
-}
-
-// makeLinks makes the hard links that wait. What they are other names of is complete by then.
-func (b *builder) makeLinks() error {
-	if len(b.links) == 0 {
-		return nil
-	}
-	if err := b.crew.drain(); err != nil {
-		return err
-	}
-	for _, l := range b.links {
-		if err := b.makeLink(l); err != nil {
-			return b.failure(l.entry, err)
-		}
-	}
-	var err error
-	for _, l := range b.links {
-		err = join(err, l.dir.release())
-	}
-	b.links = b.links[:0]
-	b.step("links")
-	return err
-}
-
-func (b *builder) makeLink(l link) error {
-	at, rel := 0, ""
-	if top, ok := b.set.find(l.entry.Link); ok {
-		t := b.tops[b.set[top]]
-		at, rel = b.coming[t.site].fd, t.name+strings.TrimPrefix(l.entry.Link, top)
-	} else if !b.live {
-		return fmt.Errorf("%w: it is a hard link to %s, which is no file", format.ErrDamaged, l.entry.Link)
-	} else {
-		s, below := b.r.places.at(l.entry.Link)
-		if ok, err := s.open(); err != nil || !ok {
-			return errors.Join(err, unix.ENOENT)
-		}
-		at, rel = s.base, below
-	}
-	dir, base := split(rel)
-	fd, err := openBeneath(at, dir, openPlace|unix.O_DIRECTORY)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if err := unix.Linkat(fd, base, l.dir.fd, l.name, 0); err != nil {
-		if errors.Is(err, unix.EXDEV) {
-			return shivx.Hint(fmt.Errorf("link to %s: %w", l.entry.Link, err), "both names were on one file system; they must be again")
-		}
-		return fmt.Errorf("link to %s: %w", l.entry.Link, err)
-	}
-	st, _, err := statAt(l.dir.fd, l.name)
-	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
-		err = fmt.Errorf("%w: it is a hard link to a %s", format.ErrDamaged, kindName(kindOf(st.Mode)))
-	}
-	return err
 }
 
 // failure says what could not be written, and what to do.

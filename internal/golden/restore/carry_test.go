@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -154,5 +155,47 @@ func TestTheOldStateIsKept(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
 		})
+	}
+}
+
+// The old state that an earlier restore has kept stays until somebody has looked at it, also where it lies in
+// what a later restore replaces or removes.
+func TestKeptOldStateOutlivesRestores(t *testing.T) {
+	for name, inPlace := range map[string]bool{"whole": false, "in place": true} {
+		for _, undo := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, undo %t", name, undo), func(t *testing.T) {
+				dir := t.TempDir()
+				tree := dir + "/tree"
+				write(t, tree+"/data", "good")
+				write(t, tree+"/sub/data", "good")
+				g := take(t, tree)
+				write(t, tree+"/data", "bad")
+				kept := []string{tree + "/" + KeptPrefix + "one", tree + "/sub/" + KeptPrefix + "two", tree + "/later/deep/" + KeptPrefix + "three"}
+				for _, k := range kept {
+					write(t, k+"/tree/data", "older")
+					require.NoError(t, os.Chmod(k, 0o700))
+				}
+				write(t, tree+"/later/deep/rubbish", "bad")
+				s, err := Stage(context.Background(), g, Options{Journal: t.TempDir(), InPlace: inPlace})
+				require.NoError(t, err)
+				_, err = s.Swap(context.Background())
+				require.NoError(t, err)
+				want := "good"
+				if undo {
+					want = "bad"
+					require.NoError(t, s.Undo(context.Background()))
+				} else {
+					require.NoError(t, s.Finish(context.Background(), false))
+					require.NoFileExists(t, tree+"/later/deep/rubbish")
+				}
+				require.Equal(t, want, read(t, tree+"/data"))
+				for _, k := range kept {
+					require.Equal(t, "older", read(t, k+"/tree/data"))
+					info, err := os.Stat(k)
+					require.NoError(t, err)
+					require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+				}
+			})
+		}
 	}
 }

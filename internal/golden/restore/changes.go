@@ -56,6 +56,8 @@ type Changes struct {
 	More int64    `json:"more,omitempty"`
 	// Kept are the folders that hold the old state after Finish.
 	Kept []string `json:"kept,omitempty"`
+	// Notes are for people: what the caller of a restore does besides.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Any says whether something differs.

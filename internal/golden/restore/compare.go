@@ -54,8 +54,10 @@ type comparer struct {
 }
 
 func (r *run) newComparer() *comparer {
+	keep := newKeeper(r.h.Exclude, skippedIn(r.h), r.h.Sources, r.places)
+	keep.strict = true
 	return &comparer{
-		r: r, keep: newKeeper(r.h.Exclude, skippedIn(r.h), r.places), buf: make([]byte, 128<<10),
+		r: r, keep: keep, buf: make([]byte, 128<<10),
 		bases: map[*site]*liveDir{}, seen: map[string]bool{}, found: &findings{r: r}, inode: newInodes(),
 	}
 }
@@ -92,6 +94,9 @@ func (r *run) compare(ctx context.Context) (*findings, error) {
 	err = join(err, c.dropLinks())
 	if closeErr := c.crew.close(); err == nil {
 		err = closeErr
+	}
+	if err == nil {
+		err = c.removeLogs(c.found.replaces)
 	}
 	for _, b := range c.bases {
 		if closeErr := b.release(); err == nil {
@@ -239,7 +244,7 @@ func (c *comparer) visit(it item) error {
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", it.Path, err)
 	}
-	if kind != kindFor(it.Type) {
+	if kind != kindFor(it.Type) && (it.Type != format.TypeHardlink || !linkable(kind)) {
 		return c.misfit(d, it, base, kind)
 	}
 	switch it.Type {

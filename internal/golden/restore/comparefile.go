@@ -99,10 +99,10 @@ func (c *comparer) addFile(d *liveDir, it item, base string) error {
 // unlike says why a file cannot have the entry's content without its being read, or "".
 func unlike(e *format.Entry, st *unix.Stat_t) string {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return "a file became a " + kindName(kindOf(st.Mode))
+		return kindName(kindOf(st.Mode)) + " → file"
 	}
 	if st.Size != e.Size {
-		return fmt.Sprintf("%d bytes became %d", e.Size, st.Size)
+		return fmt.Sprintf("%d → %d bytes", st.Size, e.Size)
 	}
 	return ""
 }
@@ -188,7 +188,7 @@ func (c *comparer) verdict(w *worker, j *job, fd int, l *live, same bool) (err e
 		return nil
 	}
 	if first := c.inode.claim(&l.st, e.Path); first != "" {
-		c.content(j.dir, e, "it became one file with "+first)
+		c.content(j.dir, e, "is one file with "+first+", and becomes one of its own")
 		return nil
 	}
 	if l.xattrs, err = (handle{fd: fd}).xattrs(w.buf, e.Xattrs); err != nil {
@@ -200,14 +200,16 @@ func (c *comparer) verdict(w *worker, j *job, fd int, l *live, same bool) (err e
 		return nil
 	}
 	change := Change{Path: e.Path, Kind: Metadata, Type: e.Type, Entries: 1, Detail: detail}
-	if l.st.Nlink > 1 {
-		// Its other names may be nothing that the golden speaks of: they keep what they have.
+	if l.st.Nlink > 1 || privileged(e, &l.st, l.xattrs) {
+		// Its other names may be nothing that the golden speaks of: they keep what they have. And nothing
+		// is given rights in place: whoever may write to it could have written something else by then.
 		c.replace(j.dir, e, change)
 		return nil
 	}
 	c.r.changes.add(change)
-	want := metaOf(e)
-	return c.r.spoolUnit(unit{Meta: &metaChange{Ino: l.st.Ino, Old: liveMeta(&l.st, l.xattrs), New: &want}}, e.Path, "")
+	want, old := metaOf(e), liveMeta(&l.st, l.xattrs)
+	u := unit{Meta: &metaChange{Ino: l.st.Ino, Old: old, New: &want, Changed: changedAt(&l.st)}}
+	return c.r.spoolUnit(u, e.Path, "")
 }
 
 // other compares a link or a pipe.
@@ -222,9 +224,13 @@ func (c *comparer) other(d *liveDir, it item, base string) error {
 			return busy(it.Path, err)
 		}
 		if string(c.buf[:n]) != it.Link {
-			c.content(d.folder, it.Entry, fmt.Sprintf("link to %q became one to %q", it.Link, c.buf[:n]))
+			c.content(d.folder, it.Entry, fmt.Sprintf("link to %q → %q", c.buf[:n], it.Link))
 			return nil
 		}
+	}
+	if first := c.inode.claim(&st, it.Path); first != "" {
+		c.content(d.folder, it.Entry, "is one "+string(it.Type)+" with "+first+", and becomes one of its own")
+		return nil
 	}
 	xattrs, err := handle{at: d.fd, n: base}.xattrs(c.buf, it.Xattrs)
 	if err != nil {

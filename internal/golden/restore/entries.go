@@ -78,11 +78,20 @@ func (r *run) items(ctx context.Context) iter.Seq2[item, error] {
 				yield(item{}, err)
 				return
 			}
-			if it, ok := pick.next(e); ok && !yield(it, nil) {
+			if r.places.own.holds(e.Path) {
+				continue
+			}
+			it, ok := pick.next(e)
+			if ok && it.Type == format.TypeHardlink && r.places.own.holds(it.Link) {
+				yield(item{}, shivx.Hint(fmt.Errorf("restore %s: it is one file with %s, which ShivX itself works with", it.Path, it.Link),
+					"restore it to another folder with --to"))
+				return
+			}
+			if ok && !yield(it, nil) {
 				return
 			}
 		}
-		if err := pick.missed(r.h.ID); err != nil {
+		if err := pick.missed(r.h.Set, r.h.ID); err != nil {
 			yield(item{}, err)
 		}
 	}
@@ -150,10 +159,10 @@ func (p *picker) standIn(e *format.Entry) *format.Entry {
 }
 
 // missed says which paths were asked for and are not there.
-func (p *picker) missed(id string) error {
+func (p *picker) missed(set, id string) error {
 	for _, path := range p.sel.only {
 		if !slices.Contains(p.found, path) {
-			return shivx.Hint(fmt.Errorf("%s is not in golden %s", path, id), "list what it holds with: shivx golden browse "+id)
+			return shivx.Hint(fmt.Errorf("%s is not in golden %s", path, id), "list what it holds with: shivx golden browse "+set+"/"+id)
 		}
 	}
 	return nil

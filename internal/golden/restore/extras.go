@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"golang.org/x/sys/unix"
@@ -13,11 +12,10 @@ import (
 	"github.com/shivx/shivx/internal/golden/format"
 )
 
-// Prefixes of the names of folders that a restore makes beside or in the roots: the staging folder
-// and, where it was asked for, the old state. No backup and no restore takes them for state.
+// Prefixes of the names of folders that a restore makes; format says where they matter.
 const (
-	StagePrefix = ".shivx-restore-"
-	KeptPrefix  = ".shivx-kept-"
+	StagePrefix = format.StagePrefix
+	KeptPrefix  = format.KeptPrefix
 )
 
 // keeper knows what of a live tree is none of the golden's business and survives a restore.
@@ -25,14 +23,26 @@ type keeper struct {
 	exclude []string
 	// skipped are what the backup could not take, such as other file systems.
 	skipped map[string]bool
+	// logs and exports are what no pattern saves: files of another state of a database, and what lies in an
+	// export, which is of use as a whole only.
+	logs    map[string]bool
+	exports []string
 	places  *places
 	buf     []byte
+	// strict has scan refuse what nobody can remove.
+	strict bool
 }
 
-func newKeeper(exclude []string, skipped []name, p *places) keeper {
-	k := keeper{exclude: exclude, skipped: map[string]bool{}, places: p, buf: make([]byte, 32<<10)}
+func newKeeper(exclude []string, skipped []name, sources []format.Source, p *places) keeper {
+	k := keeper{exclude: exclude, skipped: map[string]bool{}, logs: map[string]bool{}, places: p, buf: make([]byte, 32<<10)}
 	for _, path := range skipped {
 		k.skipped[string(path)] = true
+	}
+	for _, src := range sources {
+		k.exports = append(k.exports, src.Path)
+		for _, log := range src.Logs() {
+			k.logs[log] = true
+		}
 	}
 	return k
 }
@@ -48,7 +58,7 @@ func skippedIn(h format.Header) []name {
 
 // keeps says whether a child of the open folder at stays as it is.
 func (k *keeper) keeps(at int, n child, path string) bool {
-	if k.skipped[path] {
+	if k.skipped[path] || k.places.own.keeps(path) && !k.logs[path] {
 		return true
 	}
 	switch n.kind {
@@ -63,19 +73,20 @@ func (k *keeper) keeps(at int, n child, path string) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(k.exclude, func(pattern string) bool {
+	excluded := slices.ContainsFunc(k.exclude, func(pattern string) bool {
 		ok, _ := doublestar.Match(pattern, path)
 		return ok
 	})
+	return excluded && !k.logs[path] && !slices.ContainsFunc(k.exports, func(e string) bool { return format.Below(e, path) })
 }
 
 // ours says whether a folder was made by a restore; those of that name that others made are not.
 func (k *keeper) ours(at int, n child) bool {
-	if !strings.HasPrefix(n.name, StagePrefix) && !strings.HasPrefix(n.name, KeptPrefix) {
+	if !format.OwnName(n.name) {
 		return false
 	}
 	st, ok, err := statAt(at, n.name)
-	return err == nil && ok && int(st.Uid) == os.Geteuid() && st.Mode&0o077 == 0
+	return err == nil && ok && format.OwnFolder(n.name, st.Uid, st.Mode, os.Geteuid())
 }
 
 func (k *keeper) mount(path string) bool {
@@ -102,6 +113,9 @@ func (k *keeper) scan(at int, base, path string, sizes bool) (scanned, error) {
 	if err != nil {
 		return s, fmt.Errorf("list %s: %w", path, err)
 	}
+	if err := k.removable(fd, "", path); err != nil {
+		return s, err
+	}
 	for _, n := range list {
 		p := filepath.Join(path, n.name)
 		if k.keeps(fd, n, p) {
@@ -113,7 +127,7 @@ func (k *keeper) scan(at int, base, path string, sizes bool) (scanned, error) {
 		below := scanned{entries: 1}
 		if n.kind == unix.DT_DIR {
 			below, err = k.scan(fd, n.name, p, sizes)
-		} else if sizes {
+		} else if err = k.removable(fd, n.name, p); sizes && err == nil {
 			below.bytes, err = sizeAt(fd, n.name)
 		}
 		if err != nil {
@@ -124,6 +138,17 @@ func (k *keeper) scan(at int, base, path string, sizes bool) (scanned, error) {
 		s.kept = append(s.kept, below.kept...)
 	}
 	return s, nil
+}
+
+// removable refuses what could be moved aside with the folder that it lies in, but never be removed.
+func (k *keeper) removable(at int, base, path string) error {
+	if !k.strict {
+		return nil
+	}
+	if err := mutable(at, base); err != nil {
+		return fmt.Errorf("replace %s: %w", path, err)
+	}
+	return nil
 }
 
 // keep notes what stays. Of a folder that the backup did not enter the golden may have the folder
@@ -227,16 +252,10 @@ func (c *comparer) absentRoots() error {
 		if c.seen[string(r.Path)] {
 			continue
 		}
-		d, err := c.base(string(r.Path))
-		if err != nil {
-			return err
+		if slices.ContainsFunc(c.r.logs, func(l logFile) bool { return l.path == string(r.Path) }) {
+			continue // see removeLogs
 		}
-		base := filepath.Base(string(r.Path))
-		kind, err := c.look(d, base)
-		if err == nil && kind != 0 {
-			err = c.extra(d, child{base, kind})
-		}
-		if err != nil {
+		if err := c.remove(string(r.Path)); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/shivx/shivx/internal/golden/format"
@@ -19,6 +20,8 @@ type findings struct {
 	// entries are those of tops and all below them, unless there are too many.
 	entries []*format.Entry
 	over    bool
+	// bytes are those of all of them without their holes.
+	bytes int64
 	// current is the change of the top that the walk is in.
 	current *Change
 	site    *site
@@ -51,6 +54,7 @@ func (f *findings) below(it item) {
 
 func (f *findings) add(s *site, e *format.Entry) {
 	s.need(e)
+	f.bytes += e.Stored()
 	if len(f.entries) >= f.r.o.cloned {
 		f.over, f.entries = true, nil
 	}
@@ -68,6 +72,9 @@ func (s *site) need(e *format.Entry) {
 		s.bytes += page
 	}
 }
+
+// replaces says whether another file is put at a path, by itself; only once all was compared.
+func (f *findings) replaces(path string) bool { return slices.Contains(f.tops, path) }
 
 func (f *findings) flush() {
 	if f.current != nil {

@@ -181,6 +181,29 @@ func (s *scene) resumeAll(t *testing.T) {
 	leftovers(t, s.task.Journal, s.dir+"/live")
 }
 
+// An undo needs files of its own, which were made before.
+func TestUndoWhereNoFileCanBeMade(t *testing.T) {
+	s := newScene(t, task{}, false)
+	journals := t.TempDir() + "/journals"
+	testenv.Tmpfs(t, journals, "size=8m,nr_inodes=1000")
+	g, err := loadGolden(s.task.Golden)
+	require.NoError(t, err)
+	for _, inPlace := range []bool{false, true} {
+		s.reset(t)
+		st, err := Stage(t.Context(), g, Options{Journal: journals, InPlace: inPlace})
+		require.NoError(t, err)
+		_, err = st.Swap(t.Context())
+		require.NoError(t, err)
+		var fs unix.Statfs_t
+		require.NoError(t, unix.Statfs(journals, &fs))
+		require.NoError(t, unix.Mount("", journals, "", unix.MS_REMOUNT, fmt.Sprintf("nr_inodes=%d", fs.Files-fs.Ffree)))
+		require.ErrorIs(t, os.WriteFile(journals+"/more", nil, 0o600), unix.ENOSPC)
+		require.NoError(t, st.Undo(t.Context()))
+		same(t, s.bad, picture(t, s.roots...))
+		require.NoError(t, unix.Mount("", journals, "", unix.MS_REMOUNT, "nr_inodes=1000"))
+	}
+}
+
 func TestAReadOnlyFileSystemIsSeenBefore(t *testing.T) {
 	dir := t.TempDir() + "/fs"
 	testenv.Tmpfs(t, dir, "size=4m")

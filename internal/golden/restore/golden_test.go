@@ -90,24 +90,25 @@ func (m *memory) add(t testing.TB, p string, inodes map[uint64]string) {
 		Path: p, Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid,
 		ModTime: time.Unix(st.Mtim.Sec, st.Mtim.Nsec).UTC(), Xattrs: attrs(t, p),
 	}
-	switch info.Mode().Type() {
-	case 0:
-		if first := inodes[st.Ino]; st.Nlink > 1 && first != "" {
-			e = format.Entry{Path: p, Type: format.TypeHardlink, Link: first}
-			break
-		}
+	first := inodes[st.Ino]
+	if st.Nlink > 1 && first == "" && !info.IsDir() {
 		inodes[st.Ino] = p
+	}
+	switch kind := info.Mode().Type(); {
+	case first != "":
+		e = format.Entry{Path: p, Type: format.TypeHardlink, Link: first}
+	case kind == 0:
 		e.Type, e.Size = format.TypeFile, st.Size
 		m.content(t, &e)
 		m.h.Files++
 		m.h.Bytes += e.Size
-	case fs.ModeDir:
+	case kind == fs.ModeDir:
 		e.Type = format.TypeDir
-	case fs.ModeSymlink:
+	case kind == fs.ModeSymlink:
 		e.Type = format.TypeSymlink
 		e.Link, err = os.Readlink(p)
 		require.NoError(t, err)
-	case fs.ModeNamedPipe:
+	case kind == fs.ModeNamedPipe:
 		e.Type = format.TypeFIFO
 	default:
 		return
@@ -236,14 +237,14 @@ func describe(t testing.TB, path string, names map[uint64][]string) string {
 		data, err := os.ReadFile(path)
 		require.NoError(t, err)
 		text += fmt.Sprintf(" %d %s %v", len(data), format.Sum(data), extents(t, path))
-		if st.Nlink > 1 {
-			names[st.Ino] = append(names[st.Ino], path)
-		}
 	case fs.ModeSymlink:
 		link, err := os.Readlink(path)
 		require.NoError(t, err)
 		text += " -> " + link
 	default:
+	}
+	if st.Nlink > 1 && !info.IsDir() {
+		names[st.Ino] = append(names[st.Ino], path)
 	}
 	return text
 }

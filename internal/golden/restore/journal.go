@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/golden/format"
 )
 
 // State is how far a restore has come.
@@ -35,11 +36,13 @@ const (
 
 // Journal is what is known on disk of a restore.
 type Journal struct {
-	ID     string    `json:"id"`
-	Golden string    `json:"golden"`
-	Set    string    `json:"set"`
-	State  State     `json:"state"`
-	Begun  time.Time `json:"begun"`
+	// Version is journalVersion.
+	Version int       `json:"version"`
+	ID      string    `json:"id"`
+	Golden  string    `json:"golden"`
+	Set     string    `json:"set"`
+	State   State     `json:"state"`
+	Begun   time.Time `json:"begun"`
 	// InPlace, To and Roots say what is restored where.
 	InPlace bool    `json:"in_place,omitempty"`
 	To      name    `json:"to,omitempty"`
@@ -48,6 +51,8 @@ type Journal struct {
 	// Exclude and Skipped are what the golden leaves out.
 	Exclude []string `json:"exclude,omitempty"`
 	Skipped []name   `json:"skipped,omitempty"`
+	// Sources are what of it are exports, which it has whole.
+	Sources []format.Source `json:"sources,omitempty"`
 	// Made are folders that were made for others to lie in.
 	Made []name `json:"made,omitempty"`
 	// Units are how many lines the current list of units has.
@@ -59,6 +64,9 @@ type Journal struct {
 	dir  string
 	step func(string)
 }
+
+// journalVersion is that of the journals and lists of units that are written and read here.
+const journalVersion = 1
 
 // Suffixes of the files of a restore in the folder of the journals.
 const (
@@ -75,7 +83,7 @@ func (j *Journal) path(suffix string) string { return filepath.Join(j.dir, j.ID+
 // write makes the journal durable in a state.
 func (j *Journal) write(s State) error {
 	next := *j
-	next.State = s
+	next.Version, next.State = journalVersion, s
 	next.Changes.List, next.Changes.More = nil, 0
 	data, err := json.Marshal(&next)
 	if err != nil {
@@ -110,24 +118,32 @@ func (j *Journal) remove() error {
 	return syncFolder(j.dir)
 }
 
-// reserve sets aside room for the undo: its list of units, and the journal twice.
+// reserve sets aside room for the undo: its list of units, and the journal twice. Both are files of their
+// own, so that the list is there from now on, and the reserve makes way for the journal.
 func (j *Journal) reserve() error {
 	size := int64(256 << 10)
 	if info, err := os.Stat(j.path(swapFile)); err == nil {
 		size += 2 * info.Size()
 	}
-	f, err := os.OpenFile(j.path(reserveFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	err = unix.Fallocate(int(f.Fd()), 0, 0, size)
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		err = nil
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(allocate(j.path(undoFile), 0), allocate(j.path(reserveFile), size)); err != nil {
 		return shivx.Hint(fmt.Errorf("set room aside for the journal: %w", err), "make room for "+j.dir)
 	}
 	return nil
+}
+
+// allocate makes an empty file with room for size bytes, where the file system can promise that.
+func allocate(path string, size int64) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if size > 0 {
+		err = unix.Fallocate(int(f.Fd()), 0, 0, size)
+	}
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = nil
+	}
+	return errors.Join(err, f.Close())
 }
 
 // useReserve frees the room that was set aside.
@@ -178,10 +194,19 @@ func readJournal(dir, id string) (Journal, error) {
 	}
 	j := Journal{dir: dir}
 	if err := json.Unmarshal(data, &j); err != nil || j.ID != id {
-		return Journal{}, shivx.Hint(fmt.Errorf("read the journal %s: %w", p, errors.Join(err, errors.New("not a journal"))),
-			"look into it: it names the folders that hold the old and the new state")
+		return Journal{}, shivx.Hint(fmt.Errorf("read the journal %s: %w", p, errors.Join(err, errors.New("not a journal"))), byHand(id, p))
+	}
+	if j.Version != journalVersion {
+		return Journal{}, shivx.Hint(fmt.Errorf("read the journal %s: the restore was begun by another version of ShivX: its journal is of version %d, not %d",
+			p, j.Version, journalVersion), "resume it with the version that began it; or else "+byHand(id, p))
 	}
 	return j, nil
+}
+
+// byHand says what to do about a restore whose journal cannot be used.
+func byHand(id, path string) string {
+	return "look for the folders " + StagePrefix + id + " beside the restored paths and in those that are mounted: what the restore replaced, or was to put in place, is in them, " +
+		"and " + path + " with the files beside it says what goes where; put it right by hand, then move these files away"
 }
 
 func escapeGlob(path string) string {
@@ -207,6 +232,12 @@ func lock(dir string) (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), f.Close())
 	}
 	return f, nil
+}
+
+// unlock ends a lock. A child that some goroutine is starting has it too until it runs its program; closing
+// it here would not end it there.
+func unlock(f *os.File) error {
+	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
 }
 
 // sweep removes what killed restores left that is no journal: lists of units without one, and

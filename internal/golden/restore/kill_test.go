@@ -26,7 +26,9 @@ type task struct {
 	Journal string
 	InPlace bool
 	Apart   bool
-	Keep    bool
+	// Protect and Stay are those of the options.
+	Protect, Stay []string
+	Keep          bool
 	// Undo has it undone after the swap.
 	Undo bool
 	// Resume has it resume what another child left.
@@ -69,7 +71,9 @@ func runTask(text string) error {
 	if k.Resume {
 		return k.resume(step)
 	}
-	s, err := Stage(context.Background(), g, Options{Journal: k.Journal, InPlace: k.InPlace, step: step})
+	s, err := Stage(context.Background(), g, Options{
+		Journal: k.Journal, InPlace: k.InPlace, Protect: k.Protect, Stay: k.Stay, step: step,
+	})
 	if err != nil {
 		return err
 	}
@@ -159,9 +163,13 @@ func TestKillAtEveryStep(t *testing.T) {
 		"whole": {}, "whole kept": {Keep: true}, "whole undone": {Undo: true}, "apart": {Apart: true, Undo: true},
 		"in place": {InPlace: true}, "in place undone": {InPlace: true, Undo: true}, "in place apart": {InPlace: true, Apart: true},
 		"mounted": {}, "mounted undone": {Undo: true}, "mounted in place": {InPlace: true, Undo: true},
+		"own": {}, "own undone": {Undo: true}, "own in place": {InPlace: true, Undo: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, k, strings.HasPrefix(name, "mounted"))
+			if strings.HasPrefix(name, "own") {
+				s.moveIn(t)
+			}
 			text, _ := s.task.child(t, killed)
 			s.settle(t, rand.New(rand.NewPCG(1, 2)))
 			var steps int64
@@ -193,7 +201,7 @@ func (s *scene) killEach(t *testing.T, steps int64) {
 }
 
 func (s *scene) clearKept(t testing.TB) {
-	for _, dir := range []string{s.dir + "/live", s.dir + "/live/a"} {
+	for _, dir := range []string{s.dir + "/live", s.dir + "/live/a", s.dir + "/live/a/sub"} {
 		list, err := filepath.Glob(dir + "/" + KeptPrefix + "*")
 		require.NoError(t, err)
 		for _, p := range list {

@@ -50,14 +50,14 @@ func liveMeta(st *unix.Stat_t, xattrs []xattr) meta {
 	}
 }
 
-// differs says in words how a file differs from an entry in all but content, or "".
+// differs says in words how a file differs from an entry in all but content, and what it is to become, or "".
 func differs(e *format.Entry, st *unix.Stat_t, xattrs []xattr) string {
 	mode := st.Mode & 0o7777
 	switch {
 	case st.Uid != e.UID || st.Gid != e.GID:
-		return fmt.Sprintf("owner %d:%d became %d:%d", e.UID, e.GID, st.Uid, st.Gid)
+		return fmt.Sprintf("owner %d:%d → %d:%d", st.Uid, st.Gid, e.UID, e.GID)
 	case e.Type != format.TypeSymlink && mode != e.Mode:
-		return fmt.Sprintf("mode %04o became %04o", e.Mode, mode)
+		return fmt.Sprintf("mode %04o → %04o", mode, e.Mode)
 	case !sameXattrs(e.Xattrs, xattrs):
 		return "attributes differ"
 	case st.Mtim.Sec != e.ModTime.Unix() || st.Mtim.Nsec != int64(e.ModTime.Nanosecond()):
@@ -76,6 +76,36 @@ func sameXattrs(want []format.Xattr, have []xattr) bool {
 		}
 	}
 	return true
+}
+
+// changedAt returns when the kernel last noted a change of a file, of its content or of anything else.
+func changedAt(st *unix.Stat_t) *instant { return &instant{st.Ctim.Sec, st.Ctim.Nsec} }
+
+// setID are the mode bits that lend the rights of a file's owner and group to whoever runs it.
+const setID = unix.S_ISUID | unix.S_ISGID
+
+// otherRights says whether a file lends or has other rights than an entry.
+func otherRights(e *format.Entry, st *unix.Stat_t, xattrs []xattr) bool {
+	var want []xattr
+	for _, x := range e.Xattrs {
+		want = append(want, xattr{name(x.Name), x.Value})
+	}
+	same := slices.EqualFunc(trustedXattrs(want), trustedXattrs(xattrs), func(a, b xattr) bool {
+		return a.Name == b.Name && bytes.Equal(a.Value, b.Value)
+	})
+	return st.Uid != e.UID || st.Gid != e.GID || (st.Mode^e.Mode)&setID != 0 || !same
+}
+
+// privileged says whether giving a file the metadata of an entry may lend rights to its content.
+func privileged(e *format.Entry, st *unix.Stat_t, xattrs []xattr) bool {
+	return otherRights(e, st, xattrs) || e.Mode&setID != 0 || len(trustedXattrs(xattrs)) > 0
+}
+
+// trustedXattrs are those that only the system may set, such as capabilities.
+func trustedXattrs(list []xattr) []xattr {
+	return slices.DeleteFunc(slices.Clone(list), func(x xattr) bool {
+		return !strings.HasPrefix(string(x.Name), "security.") && !strings.HasPrefix(string(x.Name), "trusted.")
+	})
 }
 
 // handle is a file to read or set metadata of: by fd, or, where that is not open for it (a link, a

@@ -34,7 +34,7 @@ func (c *comparer) misfit(d *liveDir, it item, base string, kind uint8) error {
 	}
 	change := Change{Path: it.Path, Kind: Added, Type: it.Type, Entries: 1, Bytes: it.Size}
 	if kind != 0 {
-		change.Kind, change.Detail = Content, fmt.Sprintf("a %s became a %s", it.Type, kindName(kind))
+		change.Kind, change.Detail = Content, fmt.Sprintf("%s → %s", kindName(kind), typeName(it.Type))
 	}
 	c.replace(d.folder, it.Entry, change)
 	return c.enterMissing(d, it)
@@ -52,6 +52,14 @@ func (c *comparer) enterMissing(d *liveDir, it item) error {
 		c.stack = append(c.stack, &liveDir{folder: newFolder(-1, d.folder, nil), path: it.Path, missing: true})
 	}
 	return nil
+}
+
+// typeName is kindName of an entry's type.
+func typeName(t format.Type) string {
+	if t == format.TypeDir {
+		return "folder"
+	}
+	return string(t)
 }
 
 func kindName(kind uint8) string {

@@ -31,9 +31,13 @@ func mountPoints(mountinfo string) ([]string, error) {
 // mostLinks is how many links a path may lead through, as in the kernel.
 const mostLinks = 40
 
-// resolve follows the links in an absolute path, so far as it exists. Only links that belong to root or to ourselves are followed: whoever else made one
-// could lead a restore away.
-func resolve(path string) (real string, err error) {
+// resolve follows the links in an absolute path, so far as it exists. Only links that belong to root or
+// to ourselves are followed: whoever else made one could lead a restore away.
+func resolve(path string) (string, error) { return follow(path, trusted) }
+
+// follow follows the links in an absolute path, so far as it exists, and shows each before; an error of
+// that ends it.
+func follow(path string, show func(link string, info fs.FileInfo) error) (real string, err error) {
 	real, rest, links := "/", strings.Split(path, "/"), 0
 	for len(rest) > 0 {
 		part := rest[0]
@@ -60,7 +64,7 @@ func resolve(path string) (real string, err error) {
 		if links++; links > mostLinks {
 			return "", fmt.Errorf("resolve %s: %w", path, syscall.ELOOP)
 		}
-		if err := trusted(next, info); err != nil {
+		if err := show(next, info); err != nil {
 			return "", err
 		}
 		link, err := os.Readlink(next)

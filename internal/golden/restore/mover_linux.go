@@ -147,7 +147,7 @@ func (m *mover) whereOld(s *site, u *unit) string {
 // forward brings the new state of a unit into place.
 func (m *mover) forward(s *site, u *unit) error {
 	if u.Meta != nil {
-		return m.dress(s, u, u.Meta.New)
+		return m.dress(s, u, u.Meta.New, m.s.was == "")
 	}
 	fd, base, err := m.parent(s, string(u.Target))
 	if err != nil {
@@ -213,22 +213,29 @@ func (m *mover) atOnce(at int, rel string, fd int, base string) (bool, error) {
 	return true, err
 }
 
-// dress gives a file that stays the metadata of one of the states; nil: it has it. A file that is
-// another one by now is left alone.
-func (m *mover) dress(s *site, u *unit, want *meta) error {
+// dress gives a file that stays the metadata of one of the states; nil: it has it. With strict it must be as
+// it was compared; otherwise a swap is completed that has begun, or undone, and a file that is another one by
+// now is left alone. No rights are lent by that, as files that have or need any are replaced.
+func (m *mover) dress(s *site, u *unit, want *meta, strict bool) error {
 	if want == nil {
 		return nil
 	}
 	fd, err := openBeneath(s.base, string(u.Target), unix.O_RDONLY|unix.O_NONBLOCK)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
-		return nil
+		if strict {
+			err = errChanged
+		} else {
+			err = nil
+		}
 	}
-	if err != nil {
+	if err != nil || fd < 0 {
 		return err
 	}
 	h := handle{fd: fd}
 	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
+	if err = unix.Fstat(fd, &st); err == nil && strict && !m.unchanged(u.Meta, &st) {
+		err = errChanged
+	}
 	if err == nil && st.Ino == u.Meta.Ino {
 		var xattrs []xattr
 		if xattrs, err = h.xattrs(m.buf, want.asked()); err == nil {
@@ -236,6 +243,17 @@ func (m *mover) dress(s *site, u *unit, want *meta) error {
 		}
 	}
 	return join(err, unix.Close(fd))
+}
+
+// unchanged says whether a file is as it was when it was compared, but for names that were made of it since.
+// Once these are moved into place, the kernel takes that for a change as well.
+func (m *mover) unchanged(c *metaChange, st *unix.Stat_t) bool {
+	if st.Ino != c.Ino || c.Changed == nil {
+		return st.Ino == c.Ino
+	}
+	now := *changedAt(st)
+	at, linked := m.s.linked[inode{uint64(st.Dev), st.Ino}]
+	return now == *c.Changed || linked && (now == at || m.s.j.State == StateSwapping)
 }
 
 // asked returns the attributes as an entry has them.

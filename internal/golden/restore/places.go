@@ -54,13 +54,14 @@ type places struct {
 	// mounts are the folders at and below the roots where file systems are mounted, the longest first;
 	// pinned are files mounted by themselves, which cannot be replaced.
 	mounts, pinned []string
+	own            guards
 	sites          []*site
 	// made are folders that did not exist and were made, so that others can be put in them.
 	made []name
 }
 
 // findPlaces looks up where the roots lie. It changes nothing.
-func findPlaces(h format.Header, o Options) (*places, error) {
+func findPlaces(h format.Header, logs []logFile, o Options) (*places, error) {
 	p := &places{}
 	if o.To != "" {
 		if err := format.CheckPath(o.To); err != nil {
@@ -83,7 +84,15 @@ func findPlaces(h format.Header, o Options) (*places, error) {
 			return nil, err
 		}
 	}
-	return p, nil
+	for _, log := range logs {
+		if p.root(log.path) != nil {
+			continue
+		}
+		if err := p.addRoot(log.path, all, o); err != nil {
+			return nil, err
+		}
+	}
+	return p, p.guard(o)
 }
 
 func (p *places) addRoot(path string, mounts []string, o Options) error {
@@ -124,6 +133,9 @@ func (p *places) addRoot(path string, mounts []string, o Options) error {
 		p.mounts = append(p.mounts, m)
 	}
 	p.roots = append(p.roots, r)
+	if r.mount {
+		p.spreadTo(&r, string(r.Real))
+	}
 	slices.SortFunc(p.mounts, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	return nil
 }
@@ -240,6 +252,9 @@ func (p *places) close() {
 }
 
 func (s *site) close() {
+	if s.stage >= 0 {
+		_ = unix.Flock(s.stage, unix.LOCK_UN) // see unlock
+	}
 	for _, fd := range []*int{&s.stage, &s.base} {
 		if *fd >= 0 {
 			_ = unix.Close(*fd)

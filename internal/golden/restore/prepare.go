@@ -36,6 +36,9 @@ func (p *places) checkSites() error {
 		if err := unix.Faccessat(unix.AT_FDCWD, at, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
 			return shivx.Hint(fmt.Errorf("write to %s: %w", at, err), "restore as root")
 		}
+		if err := mutable(unix.AT_FDCWD, at); err != nil {
+			return fmt.Errorf("write to %s: %w", at, err)
+		}
 		r := rooms[uint64(st.Dev)]
 		if r == nil {
 			r = &room{at: at, freeBytes: int64(fs.Bavail) * fs.Bsize, freeInos: int64(fs.Ffree)}
@@ -83,6 +86,32 @@ func missingAbove(path string) []name {
 	return list
 }
 
+// checkName refuses the name of a restore whose staging folders are still there: they hold its state, and its
+// journal may lie elsewhere.
+func (p *places) checkName(id string) error {
+	for _, s := range p.sites {
+		if !s.used {
+			continue
+		}
+		ok, err := s.open()
+		if err == nil && ok {
+			_, ok, err = statAt(s.base, StagePrefix+id)
+		}
+		if err == nil && ok {
+			err = s.notFree(id)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *site) notFree(id string) error {
+	return shivx.Hint(fmt.Errorf("%s is there already: %w", filepath.Join(string(s.Base), StagePrefix+id), unix.EEXIST),
+		"a restore of this name has not ended: resume it, from the folder that its journal is in")
+}
+
 // claim chooses the names of the staging folders and lists the folders that have to be made.
 func (p *places) claim(id string, tops []top) {
 	seen := map[name]bool{}
@@ -125,7 +154,10 @@ func (p *places) make() error {
 			return fmt.Errorf("make the staging folder in %s: %w", s.Base, err)
 		}
 	}
-	return nil
+	if err := p.lock(); err != nil {
+		return err
+	}
+	return p.alone()
 }
 
 // makeFolder makes a folder without following links on the way to it.
@@ -142,6 +174,7 @@ func makeFolder(path string) error {
 // would be inherited by all that is built in it: so that is removed.
 func (s *site) makeStage() error {
 	if err := unix.Mkdirat(s.base, string(s.Stage), 0o700); err != nil {
+		s.Stage = "" // what is there is not ours to remove
 		return err
 	}
 	if err := s.openStage(); err != nil {

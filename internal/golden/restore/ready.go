@@ -65,6 +65,9 @@ func (m *mover) ready(s *site, u *unit, write bool) error {
 	if slices.Contains(m.s.places.pinned, real) || slices.Contains(m.s.places.mounts, real) {
 		return shivx.Hint(fmt.Errorf("%w: something is mounted there", unix.EBUSY), "unmount it, then restore again")
 	}
+	if own := m.s.places.own.in(m.s.places.logical(real)); own != "" {
+		return shivx.Hint(fmt.Errorf("%w: it is or holds %s, which ShivX itself works with", unix.EBUSY, own), "restore to another folder with --to")
+	}
 	fd, base, err := m.parent(s, string(u.Target))
 	if absent(err) || errors.Is(err, unix.ELOOP) {
 		return changed()
@@ -99,9 +102,10 @@ func (m *mover) ready(s *site, u *unit, write bool) error {
 // readyTree lists what is carried over from the tree that is there.
 func (m *mover) readyTree(s *site, u *unit, from tree, write bool) error {
 	c := carries{
-		keep: newKeeper(m.s.j.Exclude, m.s.j.Skipped, m.s.places), from: from,
+		keep: newKeeper(m.s.j.Exclude, m.s.j.Skipped, m.s.j.Sources, m.s.places), from: from,
 		to: tree{s.stage, string(u.Staged)}, make: write, unit: u,
 	}
+	c.keep.strict = !write // it was looked at when it was staged, and takes its time
 	return c.find(m.s.places.logical(filepath.Join(string(s.Base), string(u.Target))))
 }
 
@@ -115,7 +119,7 @@ func (m *mover) readyMeta(s *site, u *unit) error {
 	}
 	var st unix.Stat_t
 	err = unix.Fstat(fd, &st)
-	if err == nil && st.Ino != u.Meta.Ino {
+	if err == nil && !m.unchanged(u.Meta, &st) {
 		err = changed()
 	}
 	if err == nil {
@@ -142,7 +146,8 @@ func mutable(fd int, base string) error {
 		return nil
 	}
 	if err == nil && st.Attributes&(unix.STATX_ATTR_IMMUTABLE|unix.STATX_ATTR_APPEND) != 0 {
-		err = shivx.Hint(fmt.Errorf("%w: it, or its folder, is immutable or append-only", unix.EPERM), "change that with: chattr -i -a")
+		err = shivx.Hint(fmt.Errorf("%w: it, or its folder, is immutable or append-only", unix.EPERM),
+			"look with lsattr, and change that with chattr -i -a, then restore again; nothing was changed")
 	}
 	return err
 }
@@ -190,7 +195,7 @@ func (m *mover) readyBack(u *unit) error {
 		return err
 	}
 	c := carries{
-		keep: newKeeper(m.s.j.Exclude, m.s.j.Skipped, m.s.places), from: tree{fd, base}, to: tree{s.stage, from},
+		keep: newKeeper(m.s.j.Exclude, m.s.j.Skipped, m.s.j.Sources, m.s.places), from: tree{fd, base}, to: tree{s.stage, from},
 		make: true, back: true, unit: u,
 	}
 	return c.find(m.s.places.logical(filepath.Join(string(s.Base), string(u.Target))))

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -137,25 +136,6 @@ func TestLinksAboveARoot(t *testing.T) {
 	require.NotEmpty(t, shivx.HintOf(err))
 }
 
-func TestImmutableFilesAreRefused(t *testing.T) {
-	g, dir := spoilt(t)
-	if out, err := exec.Command("chattr", "+i", dir+"/tree").CombinedOutput(); err != nil {
-		testenv.Missing(t, "needs chattr and a file system that knows it: "+string(out))
-	}
-	defer command(t, "chattr", "-R", "-i", dir+"/tree")
-	before, journal := picture(t, dir+"/tree"), t.TempDir()
-	_, err := Stage(context.Background(), g, Options{Journal: journal})
-	require.ErrorContains(t, err, "immutable")
-	require.Contains(t, shivx.HintOf(err), "chattr")
-	same(t, before, picture(t, dir+"/tree"))
-	command(t, "chattr", "-i", dir+"/tree")
-	command(t, "chattr", "+i", dir+"/tree/a/data")
-	_, err = Stage(context.Background(), g, Options{Journal: journal, InPlace: true})
-	require.ErrorContains(t, err, "immutable")
-	same(t, before, picture(t, dir+"/tree"))
-	leftovers(t, journal, dir)
-}
-
 func TestATreeThatChangesAfterStagingIsNotSwapped(t *testing.T) {
 	g, dir := spoilt(t)
 	s, err := Stage(context.Background(), g, Options{Journal: t.TempDir(), InPlace: true})
@@ -168,31 +148,6 @@ func TestATreeThatChangesAfterStagingIsNotSwapped(t *testing.T) {
 	require.Equal(t, StateStaged, s.State())
 	require.NoError(t, s.Discard(context.Background()))
 	same(t, before, picture(t, dir+"/tree"))
-}
-
-func TestOneRestoreAtATime(t *testing.T) {
-	g, dir := spoilt(t)
-	o := Options{Journal: t.TempDir(), ID: "first"}
-	s, err := Stage(context.Background(), g, o)
-	require.NoError(t, err)
-	require.Equal(t, "first", s.ID())
-	_, err = Stage(context.Background(), g, o)
-	require.ErrorIs(t, err, ErrBusy)
-	require.NoError(t, s.Close())
-	o.ID = "second"
-	_, err = Stage(context.Background(), g, o)
-	require.ErrorContains(t, err, "first was cut off while staged")
-	list, err := Pending(o.Journal)
-	require.NoError(t, err)
-	require.Len(t, list, 1)
-	s, err = Resume(context.Background(), list[0])
-	require.NoError(t, err)
-	require.Equal(t, StateGone, s.State())
-	leftovers(t, o.Journal, dir)
-	_, err = Stage(context.Background(), g, Options{Journal: o.Journal, ID: "../x"})
-	require.Error(t, err)
-	_, err = Stage(context.Background(), g, Options{Journal: "relative"})
-	require.Error(t, err)
 }
 
 func TestNamesThatDifferInCaseOnly(t *testing.T) {
@@ -296,3 +251,5 @@ func TestFilesAndFoldersAreClosedAgain(t *testing.T) {
 	}
 	require.Equal(t, before, count())
 }
+
+// Restores whose journals lie in different folders meet in the paths that they restore.

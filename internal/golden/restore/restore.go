@@ -7,7 +7,8 @@
 //
 // A whole restore builds every root anew and exchanges it in one rename (a root that is a mount point
 // cannot be renamed, so each name in it is). A restore in place compares the live tree with the
-// golden by content and replaces only what differs. Before the first rename the list of all renames
+// golden by content and replaces only what differs. What a restore needs itself (Options.Protect) is
+// never moved: the folders above it stay, and each name in them is exchanged instead. Before the first rename the list of all renames
 // is written to a journal and synced; each of them is told done or not by the inode at its place. So
 // a restore that was killed is discarded while nothing was renamed yet, and completed afterwards.
 //
@@ -53,6 +54,12 @@ type Options struct {
 	// To is an absolute folder below which the state is put instead, each path as a whole; nothing
 	// that exists there is replaced.
 	To string
+	// Protect are files and folders that stay as they are with all that is in them, whatever the golden
+	// says; a restore of what lies in one is refused. Stay are folders that are not moved or removed: what
+	// the golden has of their content is restored, and children that it does not have stay. What a restore
+	// needs to be taken up or repeated has to be in one of them: its journal, the store, and the folders
+	// by whose names they are found. All are absolute; those that do not exist do not matter.
+	Protect, Stay []string
 	// Checked says that the caller has just had all of the golden checked; Stage does not do it again.
 	Checked bool
 	// Workers is how many files are worked on at once; 0: as many as there are processors.
@@ -76,18 +83,20 @@ type Progress struct {
 
 // run is one restore on its way to being staged.
 type run struct {
-	g       Golden
-	o       Options
-	h       format.Header
-	sel     selection
+	g   Golden
+	o   Options
+	h   format.Header
+	sel selection
+	// logs are removed besides what is restored; see logsOf.
+	logs    []logFile
 	places  *places
 	meter   *meter
 	changes *tally
 	// spool takes the units; nil in a plan.
 	spool *unitWriter
 	seq   serial
-	// spread are the roots that are mount points, with what they had before anything was made in them.
-	spread map[string]*spreadRoot
+	// spread are the folders that cannot be exchanged, with what they had before anything was made in them.
+	spread map[string]*spreadFolder
 }
 
 func newRun(g Golden, o Options) (*run, error) {
@@ -102,7 +111,10 @@ func newRun(g Golden, o Options) (*run, error) {
 	if r.sel, err = newSelection(r.h, o.Only); err != nil {
 		return nil, err
 	}
-	if r.places, err = findPlaces(r.h, o); err != nil {
+	if o.To == "" {
+		r.logs = logsOf(r.h, &r.sel)
+	}
+	if r.places, err = findPlaces(r.h, r.logs, o); err != nil {
 		return nil, err
 	}
 	r.meter = &meter{report: o.Progress}

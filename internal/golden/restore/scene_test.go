@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/shivx/shivx/internal/golden/format"
 	"github.com/shivx/shivx/internal/testenv"
 )
 
@@ -76,6 +77,26 @@ func (s *scene) age(t testing.TB) {
 	}
 }
 
+// moveIn has the journal and a store lie in the tree, of which the golden says nothing.
+func (s *scene) moveIn(t testing.TB) {
+	own := s.dir + "/live/a/sub/var"
+	s.task.Journal, s.task.Protect, s.task.Stay = own+"/own/restores", []string{own + "/own", s.dir + "/live/a/sub/var/store"}, []string{own}
+	write(t, own+"/store/golden", "stored")
+	write(t, own+"/ledger", "records")
+	require.NoError(t, os.MkdirAll(s.task.Journal, 0o700))
+	s.age(t)
+	s.bad = s.picture(t)
+	require.NoError(t, os.RemoveAll(s.dir+"/model"))
+	s.save(t)
+}
+
+// picture is that of the live tree but for the journal.
+func (s *scene) picture(t testing.TB) map[string]string {
+	now := picture(t, s.roots...)
+	maps.DeleteFunc(now, func(p, _ string) bool { return format.Below(s.task.Journal, p) })
+	return now
+}
+
 func (s *scene) save(t testing.TB) { command(t, "cp", "-a", s.dir+"/live", s.dir+"/model") }
 
 // reset brings the spoilt tree back.
@@ -92,7 +113,7 @@ func (s *scene) reset(t testing.TB) {
 		require.NoError(t, os.RemoveAll(s.dir+"/live/"+r))
 	}
 	command(t, "cp", "-a", s.dir+"/model/.", s.dir+"/live")
-	same(t, s.bad, picture(t, s.roots...))
+	same(t, s.bad, s.picture(t))
 }
 
 func command(t testing.TB, args ...string) {
@@ -125,11 +146,11 @@ func (s *scene) settle(t testing.TB, r *rand.Rand) State {
 	}
 	switch was {
 	case StateStaging, StateStaged, StateUndoing:
-		same(t, s.bad, picture(t, s.roots...))
+		same(t, s.bad, s.picture(t))
 	case StateSwapping, StateSwapped, StateFinishing:
 		s.isNew(t)
 	case StateGone:
-		if now := picture(t, s.roots...); !maps.Equal(now, s.bad) {
+		if now := s.picture(t); !maps.Equal(now, s.bad) {
 			s.isNew(t)
 		}
 	}
@@ -138,15 +159,19 @@ func (s *scene) settle(t testing.TB, r *rand.Rand) State {
 	for _, log := range []string{"top.log", "sub/app.log", "kept/deep.log"} {
 		require.Equal(t, "log", read(t, s.dir+"/live/a/"+log))
 	}
+	if len(s.task.Protect) > 0 {
+		require.Equal(t, "stored", read(t, s.dir+"/live/a/sub/var/store/golden"))
+		require.Equal(t, "records", read(t, s.dir+"/live/a/sub/var/ledger"))
+	}
 	return was
 }
 
 // isNew fails unless the tree is the golden's, but for what that leaves out.
 func (s *scene) isNew(t testing.TB) {
 	t.Helper()
-	now := picture(t, s.roots...)
+	now := s.picture(t)
 	for p := range now {
-		if strings.HasSuffix(p, ".log") || p == s.dir+"/live/a/kept" {
+		if strings.HasSuffix(p, ".log") || p == s.dir+"/live/a/kept" || format.Below(s.dir+"/live/a/sub/var", p) {
 			delete(now, p)
 		}
 	}

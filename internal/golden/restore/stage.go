@@ -30,13 +30,13 @@ func Stage(ctx context.Context, g Golden, o Options) (*Staged, error) {
 	if err := format.CheckName(id); err != nil {
 		return nil, fail(err)
 	}
-	locked, err := lock(o.Journal)
+	locked, err := lockIdle(o.Journal)
 	if err != nil {
 		return nil, fail(err)
 	}
 	s := &Staged{lock: locked, j: Journal{
 		ID: id, Golden: h.ID, Set: h.Set, Begun: time.Now().UTC(),
-		InPlace: o.To == "" && (o.InPlace || len(o.Only) > 0), Exclude: h.Exclude, Skipped: skippedIn(h), dir: o.Journal, step: o.step,
+		InPlace: o.To == "" && (o.InPlace || len(o.Only) > 0), Exclude: h.Exclude, Skipped: skippedIn(h), Sources: h.Sources, dir: o.Journal, step: o.step,
 	}}
 	if err := s.stage(ctx, g, o); err != nil {
 		return nil, fail(errors.Join(err, s.discard(), s.release()))
@@ -44,17 +44,27 @@ func Stage(ctx context.Context, g Golden, o Options) (*Staged, error) {
 	return s, nil
 }
 
-func (s *Staged) stage(ctx context.Context, g Golden, o Options) error {
-	pending, err := Pending(o.Journal)
+// lockIdle takes the folder of journals while no restore is in it. Until then its files are not ours, also
+// those of the name that the new restore has.
+func lockIdle(dir string) (*os.File, error) {
+	locked, err := lock(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if len(pending) > 0 {
-		return shivx.Hint(fmt.Errorf("the restore %s was cut off while %s", pending[0].ID, pending[0].State), "resume it first")
+	pending, err := Pending(dir)
+	if err == nil && len(pending) > 0 {
+		err = shivx.Hint(fmt.Errorf("the restore %s was cut off while %s", pending[0].ID, pending[0].State), "resume it first")
 	}
-	if err := sweep(o.Journal); err != nil {
-		return err
+	if err == nil {
+		err = sweep(dir)
 	}
+	if err != nil {
+		return nil, errors.Join(err, unlock(locked))
+	}
+	return locked, nil
+}
+
+func (s *Staged) stage(ctx context.Context, g Golden, o Options) error {
 	r, err := newRun(g, o)
 	if err != nil {
 		return err
@@ -75,23 +85,24 @@ func (s *Staged) build(ctx context.Context, r *run) error {
 	var tops []top
 	var hashes []format.Hash
 	var found *findings
+	var total int64
 	switch {
 	case s.j.InPlace:
 		var err error
 		if found, err = r.compare(ctx); err != nil {
 			return err
 		}
-		hashes = found.hashes()
+		hashes, total = found.hashes(), found.bytes
 	default:
 		n, err := r.survey(ctx)
 		if err != nil {
 			return err
 		}
-		if tops, hashes = n.tops, n.hashes; r.o.To != "" {
+		if tops, hashes, total = n.tops, n.hashes, n.bytes; r.o.To != "" {
 			if err := r.places.checkFree(tops); err != nil {
 				return err
 			}
-		} else if err := r.checkWhole(tops); err != nil {
+		} else if err := r.checkWhole(n.spread); err != nil {
 			return err
 		}
 	}
@@ -104,19 +115,15 @@ func (s *Staged) build(ctx context.Context, r *run) error {
 	b := r.newBuilder(ctx, s.j.mark)
 	b.live = found != nil
 	defer b.end()
-	if err := r.fill(ctx, b, found); err != nil {
+	if err := r.fill(ctx, b, found, total); err != nil {
 		return err
 	}
-	s.tops = b.tops
+	s.tops, s.linked = b.tops, b.linked
 	return s.complete(r, b)
 }
 
-// fill builds all that is to be staged.
-func (r *run) fill(ctx context.Context, b *builder, found *findings) error {
-	total := r.h.Bytes
-	if found != nil {
-		total = r.changes.c.Content.Bytes + r.changes.c.Added.Bytes
-	}
+// fill builds all that is to be staged, which is total bytes without the holes.
+func (r *run) fill(ctx context.Context, b *builder, found *findings, total int64) error {
 	defer r.meter.begin("write", total)()
 	if err := b.close(r.feed(ctx, b, found)); err != nil {
 		return err
@@ -144,6 +151,9 @@ func (r *run) verify(ctx context.Context, hashes []format.Hash) error {
 
 // begin writes the journal, then makes the staging folders that it names.
 func (s *Staged) begin(r *run, tops []top) error {
+	if err := r.places.checkName(s.j.ID); err != nil {
+		return err
+	}
 	r.places.claim(s.j.ID, tops)
 	s.j.Roots, s.j.To, s.j.Sites, s.j.Made = r.places.roots, name(r.places.to), r.places.sites, r.places.made
 	if err := s.j.write(StateStaging); err != nil {

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden/format"
 )
@@ -23,6 +21,10 @@ type Staged struct {
 	tops    []staged
 	changes Changes
 	lock    *os.File
+	// linked are the live files that were given another name in a staging folder, and when.
+	linked map[inode]instant
+	// was is how far it was when Resume took it up.
+	was State
 	// apart is set in tests: names are exchanged in two steps, as where the file system cannot.
 	apart bool
 }
@@ -32,6 +34,9 @@ func (s *Staged) ID() string { return s.j.ID }
 
 // State returns how far the restore is.
 func (s *Staged) State() State { return s.j.State }
+
+// Was returns how far the restore was when Resume took it up; StateGone when another process had ended it.
+func (s *Staged) Was() State { return s.was }
 
 // Changes returns what differs and what was staged.
 func (s *Staged) Changes() Changes { return s.changes }
@@ -193,7 +198,7 @@ func Resume(ctx context.Context, j Journal) (*Staged, error) {
 		now.State = StateGone
 	}
 	now.step = j.step
-	s := &Staged{j: now, lock: locked, changes: now.Changes}
+	s := &Staged{j: now, lock: locked, changes: now.Changes, was: now.State}
 	if err == nil {
 		err = s.resume(ctx)
 	}
@@ -207,6 +212,9 @@ func Resume(ctx context.Context, j Journal) (*Staged, error) {
 func (s *Staged) resume(ctx context.Context) error {
 	var err error
 	if s.places, err = s.j.places(); err != nil {
+		return err
+	}
+	if err := s.places.lock(); err != nil {
 		return err
 	}
 	switch s.j.State {
@@ -257,9 +265,7 @@ func (s *Staged) release() error {
 	if s.lock == nil {
 		return nil
 	}
-	// A child that some goroutine is starting has the lock too until it runs its program; closing it here
-	// would not end it there.
-	err := errors.Join(unix.Flock(int(s.lock.Fd()), unix.LOCK_UN), s.lock.Close())
+	err := unlock(s.lock)
 	s.lock = nil
 	return err
 }

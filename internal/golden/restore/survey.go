@@ -18,11 +18,15 @@ type needs struct {
 	tops []top
 	// hashes are the blocks that are needed; nil: all.
 	hashes []format.Hash
+	// spread are the types that the golden has of the folders that are spread.
+	spread map[string]format.Type
+	// bytes are those of the files without their holes.
+	bytes int64
 }
 
 // survey checks all entries and counts what they take at each site.
 func (r *run) survey(ctx context.Context) (needs, error) {
-	var n needs
+	n := needs{spread: map[string]format.Type{}}
 	if r.sel.only != nil {
 		n.hashes = []format.Hash{}
 		if err := r.note(ctx); err != nil {
@@ -42,9 +46,13 @@ func (r *run) survey(ctx context.Context) (needs, error) {
 			r.places.use(s)
 			n.tops = append(n.tops, top{path: it.Path, typ: it.Type})
 		}
+		if r.places.own.spread[it.Path] {
+			n.spread[it.Path] = it.Type
+		}
 		t := &n.tops[len(n.tops)-1]
 		t.entries++
 		t.bytes += it.Size
+		n.bytes += it.Stored()
 		s.need(it.Entry)
 		if n.hashes != nil {
 			for i := range it.BlockCount() {
@@ -52,5 +60,5 @@ func (r *run) survey(ctx context.Context) (needs, error) {
 			}
 		}
 	}
-	return n, nil
+	return n, r.useAbsent(n.tops)
 }

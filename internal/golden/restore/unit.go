@@ -46,6 +46,8 @@ type metaChange struct {
 	Old meta   `json:"old"`
 	// New is nil where the golden says nothing of it: then only a way back is kept.
 	New *meta `json:"new,omitempty"`
+	// Changed is when a file was changed last, by the kernel's account (ctime), when its content was compared.
+	Changed *instant `json:"changed,omitempty"`
 }
 
 // Folders in a staging folder: what is to come into place, and what was moved aside.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -12,46 +13,64 @@ import (
 	"github.com/shivx/shivx/internal/golden/format"
 )
 
-// spreadRoot is a root that is a mount point. It cannot be renamed: its children are, each by itself.
-type spreadRoot struct {
+// spreadFolder is a folder that cannot be exchanged, because it is a mount point or something in it must not be
+// moved. Its children are, each by itself.
+type spreadFolder struct {
 	ino   uint64
 	old   meta
 	names map[string]bool
 }
 
-// checkWhole looks at the roots that are mount points.
-func (r *run) checkWhole(tops []top) error {
-	types := map[string]format.Type{}
-	for _, t := range tops {
-		types[t.path] = t.typ
-	}
-	r.spread = map[string]*spreadRoot{}
-	for _, root := range r.places.roots {
-		path := string(root.Path)
-		typ, there := types[path]
-		if !root.mount || !there {
-			continue
-		}
+// checkWhole looks at the folders that are spread and that the golden has.
+func (r *run) checkWhole(has map[string]format.Type) error {
+	r.spread = map[string]*spreadFolder{}
+	for path, typ := range has {
 		if typ != format.TypeDir {
-			return shivx.Hint(fmt.Errorf("%s is a %s in the golden, and a file system is mounted there", path, typ), "unmount it")
+			return r.noFolder(path, typ)
 		}
-		s, _ := r.places.at(path)
-		if _, err := s.open(); err != nil {
+		f, err := r.openSpread(path)
+		if err != nil {
 			return err
 		}
 		var st unix.Stat_t
-		if err := unix.Fstat(s.base, &st); err != nil {
+		err = unix.Fstat(f, &st)
+		var xattrs []xattr
+		if err == nil {
+			xattrs, err = handle{fd: f}.xattrs(make([]byte, 128<<10), nil)
+		}
+		if err = join(err, unix.Close(f)); err != nil {
 			return fmt.Errorf("look at %s: %w", path, err)
 		}
-		xattrs, err := handle{fd: s.base}.xattrs(make([]byte, 128<<10), nil)
-		if err != nil {
-			return fmt.Errorf("read the attributes of %s: %w", path, err)
-		}
-		spread := &spreadRoot{ino: st.Ino, old: liveMeta(&st, xattrs), names: map[string]bool{}}
+		spread := &spreadFolder{ino: st.Ino, old: liveMeta(&st, xattrs), names: map[string]bool{}}
 		r.places.remember(path, &metaChange{Old: spread.old})
 		r.spread[path] = spread
 	}
 	return nil
+}
+
+// noFolder refuses a golden that has something else in the place of a folder that is spread.
+func (r *run) noFolder(path string, typ format.Type) error {
+	if own := r.places.own.in(path); own != "" {
+		return shivx.Hint(fmt.Errorf("%s is a %s in the golden, and a folder here that holds %s, which ShivX itself works with", path, typ, own),
+			"restore to another folder with --to")
+	}
+	return shivx.Hint(fmt.Errorf("%s is a %s in the golden, and a file system is mounted there", path, typ), "unmount it")
+}
+
+func (r *run) openSpread(path string) (int, error) {
+	s, rel := r.places.at(path)
+	ok, err := s.open()
+	if err == nil && !ok {
+		err = unix.ENOENT
+	}
+	fd := -1
+	if err == nil {
+		fd, err = openBeneath(s.base, rel, openFolder)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("open %s: %w", path, err)
+	}
+	return fd, nil
 }
 
 // feedWhole hands the builder every entry.
@@ -67,6 +86,9 @@ func (r *run) feedWhole(ctx context.Context, b *builder) error {
 		if it.top {
 			seen[it.Path] = true
 		}
+		if spread := r.spread[filepath.Dir(it.Path)]; spread != nil {
+			spread.names[filepath.Base(it.Path)] = true
+		}
 		if spread := r.spread[it.Path]; spread != nil {
 			want := metaOf(it.Entry)
 			u := unit{Meta: &metaChange{Ino: spread.ino, Old: spread.old, New: &want}}
@@ -75,9 +97,6 @@ func (r *run) feedWhole(ctx context.Context, b *builder) error {
 				return err
 			}
 			continue
-		}
-		if spread := r.spread[filepath.Dir(it.Path)]; spread != nil {
-			spread.names[filepath.Base(it.Path)] = true
 		}
 		if err := b.add(it); err != nil {
 			return err
@@ -90,7 +109,7 @@ func (r *run) feedWhole(ctx context.Context, b *builder) error {
 }
 
 // removeExtra has removed what the golden does not have and no exchange of a root takes along: roots
-// that did not exist, and children of roots that are mount points.
+// that did not exist, and children of folders that are spread.
 func (r *run) removeExtra(seen map[string]bool) (err error) {
 	c := r.newComparer()
 	c.seen = seen
@@ -102,7 +121,16 @@ func (r *run) removeExtra(seen map[string]bool) (err error) {
 	if err := c.absentRoots(); err != nil {
 		return err
 	}
+	alone := func(database string) bool {
+		return slices.Contains(r.h.Roots, database) || r.spread[filepath.Dir(database)] != nil
+	}
+	if err := c.removeLogs(alone); err != nil {
+		return err
+	}
 	for path, spread := range r.spread {
+		if c.keep.skipped[path] {
+			continue // the golden has the folder and not what is in it
+		}
 		if err := c.clearSpread(path, spread); err != nil {
 			return err
 		}
@@ -110,11 +138,10 @@ func (r *run) removeExtra(seen map[string]bool) (err error) {
 	return nil
 }
 
-func (c *comparer) clearSpread(path string, spread *spreadRoot) error {
-	s, _ := c.r.places.at(path)
-	fd, err := openAt(s.base, ".", openFolder, 0)
+func (c *comparer) clearSpread(path string, spread *spreadFolder) error {
+	fd, err := c.r.openSpread(path)
 	if err != nil {
-		return fmt.Errorf("open %s: %w", path, err)
+		return err
 	}
 	d := newFolder(fd, nil, nil)
 	list, err := children(fd, c.buf)
