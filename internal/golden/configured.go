@@ -2,12 +2,15 @@ package golden
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"filippo.io/age"
@@ -18,15 +21,31 @@ import (
 	"github.com/shivx/shivx/internal/golden/store"
 )
 
-// home is the engine's folder below paths.var.
-const home = "recovery/golden"
+// home is the engine's folder below paths.var, pinName the file in it that remembers the store.
+const (
+	home    = "recovery/golden"
+	pinName = "store.json"
+)
 
 // Configured returns the engine of a configuration. It makes nothing and asks no server.
 func Configured(cfg *config.Config, log *slog.Logger) (*Engine, error) {
 	g := cfg.Golden
 	o := Options{Host: cfg.Host, Dir: filepath.Join(cfg.Paths.Var, home), Logger: log, Parity: g.Parity}
+	o.Pin = filepath.Join(o.Dir, pinName)
+	var warned sync.Once
 	o.Backend = func(ctx context.Context, create bool) (store.Backend, error) {
-		return backend(ctx, g.Store, o.Dir, create, log)
+		b, err := backend(ctx, g.Store, o.Dir, create, log)
+		if f, ok := b.(*store.Folder); ok && err == nil {
+			warned.Do(func() { warnOfRemote(f, log) })
+		}
+		return b, err
+	}
+	o.Stay = []string{cfg.Paths.Var}
+	for _, path := range ledgersOf(cfg) {
+		o.Stay = append(o.Stay, filepath.Dir(path)) // they are written to meanwhile
+	}
+	if g.Store.Path != "" {
+		o.Protect = []string{g.Store.Path}
 	}
 	if g.Encryption != nil {
 		o.Keys = func() ([]age.Recipient, []age.Identity, error) { return encryption(*g.Encryption) }
@@ -45,31 +64,56 @@ func Configured(cfg *config.Config, log *slog.Logger) (*Engine, error) {
 	return New(o), nil
 }
 
+// warnOfRemote says when several hosts must not share a folder.
+func warnOfRemote(f *store.Folder, log *slog.Logger) {
+	if kind := f.Remote(); kind != "" {
+		log.Warn("the golden store lies on a network file system, which may not carry locks to other hosts: only this host must use it; for several use an S3 store",
+			"path", f.String(), "file_system", kind)
+	}
+}
+
 func backend(ctx context.Context, s config.GoldenStore, dir string, create bool, log *slog.Logger) (store.Backend, error) {
 	if s.S3 == nil {
+		open := store.OpenFolder
 		if create {
-			return store.MakeFolder(s.Path)
+			open = store.MakeFolder
 		}
-		return store.OpenFolder(s.Path)
+		f, err := open(s.Path)
+		if err != nil {
+			return nil, err
+		}
+		return f, nil
 	}
 	o := store.S3Options{Endpoint: s.S3.Endpoint, Bucket: s.S3.Bucket, Prefix: s.S3.Prefix, Region: s.S3.Region, PathStyle: true,
-		TempDir: filepath.Join(dir, "uploads"), Log: log}
+		TempDir: filepath.Join(dir, "uploads"), Lock: store.LockOptions{Log: log}, Log: log}
 	var err error
 	if o.AccessKey, err = config.Resolve(s.S3.AccessKey); err != nil {
-		return nil, err
+		return nil, notAbsent(err)
 	}
 	if o.SecretKey, err = config.Resolve(s.S3.SecretKey); err != nil {
-		return nil, err
+		return nil, notAbsent(err)
 	}
 	if s.S3.CA != "" {
 		if o.CA, err = os.ReadFile(s.S3.CA); err != nil {
-			return nil, fmt.Errorf("read golden.store.s3.ca: %w", err)
+			return nil, notAbsent(fmt.Errorf("read golden.store.s3.ca: %w", err))
 		}
 	}
 	if err := os.MkdirAll(o.TempDir, 0o700); err != nil {
 		return nil, err
 	}
 	return store.OpenS3(ctx, o)
+}
+
+// absentError is the error for a file that is not there and is not the store: it is no fs.ErrNotExist, by which a
+// store says that nothing was stored yet.
+type absentError struct{ error }
+
+// notAbsent makes errors of files such as an identity none of the store.
+func notAbsent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return shivx.Hint(absentError{err}, shivx.HintOf(err))
+	}
+	return err
 }
 
 func encryption(e config.GoldenEncryption) ([]age.Recipient, []age.Identity, error) {
@@ -82,7 +126,7 @@ func encryption(e config.GoldenEncryption) ([]age.Recipient, []age.Identity, err
 	}
 	text, err := config.Resolve(e.Identity)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("golden.encryption.identity: %w", notAbsent(err))
 	}
 	identities, err := age.ParseIdentities(strings.NewReader(text))
 	if err != nil {
@@ -131,7 +175,7 @@ func setOf(cfg *config.Config, s config.GoldenSet) (Set, error) {
 	if p := cfg.Golden.Store.Path; p != "" {
 		set.Exclude = append(set.Exclude, source.GlobQuote(p))
 	}
-	for _, own := range []string{"exports", "joins", "restores", "unrecorded", "signing.key"} {
+	for _, own := range []string{"exports", "joins", "restores", "unrecorded", "signing.key", pinName} {
 		set.Exclude = append(set.Exclude, source.GlobQuote(filepath.Join(cfg.Paths.Var, home, own)))
 	}
 	// The agent writes to its ledgers meanwhile, and their keys are for nobody else.

@@ -10,7 +10,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"sync/atomic"
@@ -32,6 +31,10 @@ type Options struct {
 	// Dir is the engine's own folder: the signing key, exports and journals of restores.
 	Dir  string
 	Sets []Set
+	// Protect and Stay are what a restore leaves in its place besides Dir; see restore.Options.
+	Protect, Stay []string
+	// Pin is the file that remembers which store this host uses; "": none, and any store is taken.
+	Pin string
 	// Backend opens where the store is, and makes the place if create is set. The error is fs.ErrNotExist
 	// where there is none.
 	Backend func(ctx context.Context, create bool) (store.Backend, error)
@@ -72,7 +75,9 @@ var (
 	ErrUnknownSet    = errors.New("no such set")
 	ErrUnknownGolden = errors.New("no such golden")
 	ErrInvalid       = errors.New("a staged file is not valid")
-	// ErrOver says that a restore was ended by another: it can neither be gone on with nor undone.
+	// ErrLost says that a path of the set has nothing any more of what an earlier golden has.
+	ErrLost = errors.New("a path of the set is not what it was")
+	// ErrOver says that a restore has ended: it is not gone on with, and one whose state stays is not undone.
 	ErrOver = errors.New("the restore is over")
 )
 
@@ -112,30 +117,8 @@ func (e *Engine) Set(name string) (Set, error) {
 // Sets returns all sets.
 func (e *Engine) Sets() []Set { return e.o.Sets }
 
-// open opens the store. One that does not exist is made if create is set.
-func (e *Engine) open(ctx context.Context, create bool, trust ...ed25519.PublicKey) (*store.Store, error) {
-	key, err := e.signingKey(create)
-	if err != nil {
-		return nil, err
-	}
-	o := store.Options{Key: key, Trusted: append(trust, e.o.Trusted...), Log: e.o.Logger}
-	if e.o.Keys != nil {
-		if o.Recipients, o.Identities, err = e.o.Keys(); err != nil {
-			return nil, err
-		}
-	}
-	b, err := e.o.Backend(ctx, create)
-	if err != nil {
-		return nil, err
-	}
-	s, err := store.Open(ctx, b, o)
-	if create && errors.Is(err, fs.ErrNotExist) {
-		return store.Create(ctx, b, o)
-	}
-	return s, err
-}
-
-func (e *Engine) exports() string { return filepath.Join(e.o.Dir, "exports") }
+// exports is the folder of a set's exports; the names of sources are only its own.
+func (e *Engine) exports(set string) string { return filepath.Join(e.o.Dir, "exports", set) }
 
 // meter tells progress with its rate.
 type meter struct {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/shivx/shivx"
@@ -69,14 +70,7 @@ func (e *Engine) Find(ctx context.Context, ref Ref) (shivx.GoldenInfo, error) {
 
 // find opens the store and the golden in it; the store is to be closed afterwards.
 func (e *Engine) find(ctx context.Context, ref Ref) (*store.Store, *store.Golden, error) {
-	trust, err := parseKeys(ref.Trust)
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := e.open(ctx, false, trust...)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, shivx.Hint(fmt.Errorf("%w: nothing was ever stored: %w", ErrUnknownGolden, err), "take one: shivx golden backup "+ref.Set)
-	}
+	s, err := e.openFor(ctx, ref)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -85,6 +79,37 @@ func (e *Engine) find(ctx context.Context, ref Ref) (*store.Store, *store.Golden
 		return nil, nil, errors.Join(err, s.Close())
 	}
 	return s, g, nil
+}
+
+// findLocked is find with a lock, which is had before the golden is read: a prune that comes between would write
+// what it needs elsewhere. done ends both.
+func (e *Engine) findLocked(ctx context.Context, ref Ref) (g *store.Golden, done func() error, err error) {
+	s, err := e.openFor(ctx, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	release, err := s.Lock(ctx, store.Shared)
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	done = func() error { return errors.Join(release(), s.Close()) }
+	if g, err = e.choose(ctx, s, ref); err != nil {
+		return nil, nil, errors.Join(err, done())
+	}
+	return g, done, nil
+}
+
+// openFor opens the store to look for a golden.
+func (e *Engine) openFor(ctx context.Context, ref Ref) (*store.Store, error) {
+	trust, err := parseKeys(ref.Trust)
+	if err != nil {
+		return nil, err
+	}
+	s, err := e.open(ctx, false, trust...)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = shivx.Hint(fmt.Errorf("%w: nothing was ever stored: %w", ErrUnknownGolden, err), "take one: shivx golden backup "+ref.Set)
+	}
+	return s, err
 }
 
 // choose opens the golden that ref means. The latest is never replaced by an older one because it is
@@ -113,7 +138,34 @@ func (e *Engine) choose(ctx context.Context, s *store.Store, ref Ref) (*store.Go
 	case len(found) > 1 && found[0].ID != ref.Golden:
 		return nil, shivx.Hint(fmt.Errorf("%w: %s could be %s or %s", ErrUnknownGolden, ref.Golden, found[0].ID, found[1].ID), "give the whole id")
 	}
-	return s.Find(ctx, found[0].Set+"/"+found[0].ID)
+	g, err := s.Find(ctx, found[0].Set+"/"+found[0].ID)
+	if err != nil {
+		return nil, err
+	}
+	return g, e.ownOrNamed(g, ref)
+}
+
+// ownOrNamed refuses a golden that claims to be of this host and is signed by another of the trusted keys: that
+// may be another host's, whose intruder would have his state restored here. It may be this host's former key as
+// well; until the host has a new one that is believed, and afterwards where it is named.
+func (e *Engine) ownOrNamed(g *store.Golden, ref Ref) error {
+	h := g.Header()
+	signer := base64.StdEncoding.EncodeToString(g.Signer())
+	if h.Host != e.o.Host || slices.Contains(ref.Trust, signer) {
+		return nil
+	}
+	own, err := e.isOwn(g.Signer())
+	if err != nil || own {
+		return err
+	}
+	return shivx.Hint(fmt.Errorf("%w: the golden %s says that it is of this host, and is signed by another trusted key, %s", store.ErrUntrusted, h.ID, signer),
+		"if that is a former key of this host, name it: --trust "+signer+"; or choose another golden by its id")
+}
+
+// isOwn says whether a key is this host's. One that has none yet takes any for it.
+func (e *Engine) isOwn(signer ed25519.PublicKey) (bool, error) {
+	key, err := e.signingKey(false)
+	return err == nil && (key == nil || signer.Equal(key.Public())), err
 }
 
 // means says whether i could be the golden.

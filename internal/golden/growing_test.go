@@ -110,7 +110,7 @@ func (g *gardener) link(path string) bool {
 	}
 	from := pick(g, g.linkable...)
 	info, err := os.Lstat(from)
-	return err == nil && g.inside(from) && info.Mode().IsRegular() && os.Link(from, path) == nil
+	return err == nil && g.inside(from) && !info.IsDir() && os.Link(from, path) == nil
 }
 
 // size returns the length of a file, often at the border of a block.

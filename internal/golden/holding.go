@@ -27,9 +27,9 @@ func (e *Engine) enter(ctx context.Context, id string) (leave func(), err error)
 	}, nil
 }
 
-// held returns the restore when this process has it, or when the journal has it and it was swapped or is
-// staged; nil when nothing of it is there. One that was killed in the middle is taken up first; was says how
-// far it was.
+// held returns the restore when this process has it, or when it was swapped; nil when nothing of it is there
+// any more. One that was cut off is taken up from its journal first, which completes or removes it; was says
+// how far it was by then, and is restore.StateUndoing only when the old state is back.
 func (e *Engine) held(ctx context.Context, id string) (st *restore.Staged, was restore.State, err error) {
 	if e.staged != nil && e.staged.ID() == id {
 		return e.staged, e.staged.State(), nil
@@ -45,17 +45,41 @@ func (e *Engine) held(ctx context.Context, id string) (st *restore.Staged, was r
 		if err := e.yield(false); err != nil {
 			return nil, "", err
 		}
-		st, err := restore.Resume(ctx, j)
+		st, was, err := e.resume(ctx, j)
 		if err != nil {
 			return nil, "", inUse(err)
 		}
 		if st.State() == restore.StateGone {
-			return nil, j.State, st.Close()
+			return nil, was, st.Close()
 		}
 		e.staged = st
-		return st, j.State, nil
+		return st, was, nil
 	}
 	return nil, "", nil
+}
+
+// resume takes up a restore from its journal and says how far it was. What that completes is noted as it
+// would have been by the step that was cut off.
+func (e *Engine) resume(ctx context.Context, j restore.Journal) (*restore.Staged, restore.State, error) {
+	st, err := restore.Resume(ctx, j)
+	if err != nil {
+		return nil, "", err
+	}
+	was := st.Was()
+	if was == restore.StateGone && j.State == restore.StateUndoing {
+		was = j.State // the other process cannot but have completed that
+	}
+	switch was {
+	case restore.StateUndoing:
+		err = e.callOff(Restore{ID: j.ID, Set: j.Set})
+	case restore.StateFinishing:
+		err = e.amend(j, st.Changes().Kept)
+	case restore.StateStaging, restore.StateStaged, restore.StateSwapping, restore.StateSwapped, restore.StateGone:
+	}
+	if err != nil {
+		return nil, "", errors.Join(err, st.Close())
+	}
+	return st, was, nil
 }
 
 // need returns the restore, and stages it again when a restart has taken what was staged.
@@ -133,7 +157,7 @@ func (e *Engine) settleOthers(ctx context.Context, id string, force bool) error 
 		if !force && e.fresh(j) {
 			return e.busy(j.ID)
 		}
-		st, err := restore.Resume(ctx, j)
+		st, _, err := e.resume(ctx, j)
 		if err != nil {
 			return shivx.Hint(fmt.Errorf("an earlier restore of %s must be ended first: %w", j.Set, inUse(err)), shivx.HintOf(inUse(err)))
 		}

@@ -26,10 +26,23 @@ type Pruned struct {
 	Blocked []string
 }
 
+// PruneOrder says what is to be pruned.
+type PruneOrder struct {
+	// Set "" stands for all sets that are configured here, and Kind "" for all kinds.
+	Set  string
+	Kind shivx.GoldenKind
+	// Plan changes nothing.
+	Plan bool
+	// Remove are whole ids of goldens that are no longer wanted, named ones among them; no other is removed then.
+	// What is immutable stays, and so does the last good one.
+	Remove []string
+	// ClockIsRight overrules the doubts about the clock.
+	ClockIsRight bool
+}
+
 // Prune removes the goldens of a kind of a set that its retention does not ask for, and the data that no
-// golden needs any more; other sets and hosts keep theirs. "" for set stands for all sets that are configured here,
-// and for kind all kinds.
-func (e *Engine) Prune(ctx context.Context, set string, kind shivx.GoldenKind, plan bool, tell func(shivx.GoldenProgress)) (Pruned, error) {
+// golden needs any more; other sets and hosts keep theirs. The error is store.ErrClock when the clock may be wrong.
+func (e *Engine) Prune(ctx context.Context, order PruneOrder, tell func(shivx.GoldenProgress)) (Pruned, error) {
 	s, err := e.open(ctx, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Pruned{}, nil // nothing was stored yet
@@ -38,28 +51,29 @@ func (e *Engine) Prune(ctx context.Context, set string, kind shivx.GoldenKind, p
 		return Pruned{}, err
 	}
 	defer s.Close()
-	o := store.PruneOptions{Policy: e.policy(set, kind), Repack: repackBelow, Parity: parityOptions(e.o.Parity)}
+	o := store.PruneOptions{Policy: e.policy(order), Remove: order.Remove, Repack: repackBelow, Parity: parityOptions(e.o.Parity),
+		ClockIsRight: order.ClockIsRight}
 	m := e.meter(shivx.GoldenStepPrune, tell, 0, 0)
 	o.Progress = func(_ string, bytes int64) { m.at(bytes, 0) }
-	if plan {
+	if order.Plan {
 		p, err := s.PlanPrune(ctx, o)
 		if err != nil {
 			return Pruned{}, err
 		}
-		return pruned(p, set, kind), nil
+		return pruned(p, order), nil
 	}
 	r, err := s.Prune(ctx, o)
 	if err != nil || r.Plan == nil {
 		return Pruned{}, err
 	}
-	return pruned(r.Plan, set, kind), nil
+	return pruned(r.Plan, order), nil
 }
 
-func pruned(p *store.PrunePlan, set string, kind shivx.GoldenKind) Pruned {
+func pruned(p *store.PrunePlan, order PruneOrder) Pruned {
 	out := Pruned{Freed: p.Freed, Fates: p.Goldens, Blocked: p.Blocked}
 	for _, f := range p.Goldens {
 		switch {
-		case set != "" && f.Set != set, kind != "" && string(f.Kind) != string(kind):
+		case order.Set != "" && f.Set != order.Set, order.Kind != "" && string(f.Kind) != string(order.Kind):
 		case f.Keep:
 			out.Kept++
 		default:
@@ -71,14 +85,17 @@ func pruned(p *store.PrunePlan, set string, kind shivx.GoldenKind) Pruned {
 
 // policy is the retention of the goldens of this host; those of others, and of sets that are not configured
 // here, are all kept.
-func (e *Engine) policy(set string, kind shivx.GoldenKind) func(format.Header) store.Policy {
+func (e *Engine) policy(order PruneOrder) func(format.Header) store.Policy {
 	return func(h format.Header) store.Policy {
-		if h.Host != e.o.Host || set != "" && h.Set != set || kind != "" && string(h.Kind) != string(kind) {
+		if h.Host != e.o.Host || order.Set != "" && h.Set != order.Set || order.Kind != "" && string(h.Kind) != string(order.Kind) {
 			return store.Policy{}
 		}
 		s, err := e.Set(h.Set)
 		if err != nil {
 			return store.Policy{}
+		}
+		if len(order.Remove) > 0 {
+			return store.Policy{MinAge: s.Keep.MinAge, Zone: s.Keep.Zone}
 		}
 		if h.Kind == format.KindSnapshot {
 			return s.Snapshots

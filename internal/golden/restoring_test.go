@@ -2,6 +2,7 @@ package golden_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/internal/golden"
 	"github.com/shivx/shivx/internal/golden/restore"
 )
@@ -20,10 +22,11 @@ func TestUndo(t *testing.T) {
 		info := m.take("")
 		m.spoil()
 		spoilt := state(t, m.tree)
-		r := golden.Restore{ID: "r", Set: "shop", Golden: info.ID, InPlace: inPlace}
+		r := golden.Restore{ID: "nothing", Set: "shop", Golden: info.ID, InPlace: inPlace}
 		undone, err := m.Undo(t.Context(), r)
 		require.NoError(t, err)
 		require.False(t, undone, "there is nothing to undo")
+		r.ID = "r"
 		_, err = m.Stage(t.Context(), r, nil)
 		require.NoError(t, err)
 		m.same(spoilt)
@@ -211,4 +214,23 @@ func TestUndoThatFailsCanBeRepeated(t *testing.T) {
 	require.True(t, undone)
 	require.NoError(t, other.Close())
 	m.same(spoilt)
+}
+
+// TestManyInvalidFilesAreCounted, and the first are named: what is said goes into a message.
+func TestManyInvalidFilesAreCounted(t *testing.T) {
+	m := newMachine(t, func(o *golden.Options) {
+		o.Sets[0].Validations = []config.GoldenValidation{{Match: "/**/*.json", Format: "json"}}
+	})
+	for i := range 500 {
+		m.write(fmt.Sprintf("conf/%03d.json", i), "{")
+	}
+	m.write("conf/500.json", "{}")
+	info := m.take("")
+	n, err := m.Validate(t.Context(), golden.Restore{ID: "r", Set: "shop", Golden: info.ID})
+	require.ErrorIs(t, err, golden.ErrInvalid)
+	require.ErrorContains(t, err, "and 480 more")
+	require.ErrorContains(t, err, "conf/019.json")
+	require.NotContains(t, err.Error(), "conf/020.json")
+	require.NotEmpty(t, shivx.HintOf(err))
+	require.EqualValues(t, 501, n)
 }

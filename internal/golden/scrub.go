@@ -16,7 +16,13 @@ func (e *Engine) scrub(ctx context.Context, o VerifyOrder, tell func(shivx.Golde
 	if err != nil {
 		return Verified{}, err
 	}
-	s, err := e.open(ctx, false, trust...)
+	var s *store.Store
+	var repaired []string
+	if o.Repair && !o.Plan {
+		s, repaired, err = e.openForRepair(ctx, trust...)
+	} else {
+		s, err = e.open(ctx, false, trust...)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return Verified{}, nil // nothing was stored yet
 	}
@@ -38,7 +44,7 @@ func (e *Engine) scrub(ctx context.Context, o VerifyOrder, tell func(shivx.Golde
 	var total int64
 	m := e.meter(shivx.GoldenStepVerify, tell, 0, 0)
 	m.total = func() (int64, int64) { return total, 0 }
-	r, err := s.Scrub(ctx, store.ScrubOptions{Repair: o.Repair, Parity: parityOptions(e.o.Parity), Progress: func(p store.ScrubProgress) {
+	r, err := s.Scrub(ctx, store.ScrubOptions{Repair: o.Repair, Salvage: o.Salvage, Parity: parityOptions(e.o.Parity), Progress: func(p store.ScrubProgress) {
 		total = p.AllBytes
 		m.at(p.Bytes, 0)
 	}})
@@ -46,6 +52,9 @@ func (e *Engine) scrub(ctx context.Context, o VerifyOrder, tell func(shivx.Golde
 		return Verified{}, err
 	}
 	v.Bytes = r.Bytes
+	for _, name := range repaired {
+		v.add(store.Problem{Kind: store.ProblemDamaged, Name: name, Repaired: true})
+	}
 	for _, p := range r.Problems {
 		v.add(p)
 	}
@@ -55,7 +64,7 @@ func (e *Engine) scrub(ctx context.Context, o VerifyOrder, tell func(shivx.Golde
 // add counts a problem. What no golden needs, and what is only not trusted, is no damage.
 func (v *Verified) add(p store.Problem) {
 	switch p.Kind {
-	case store.ProblemDamaged, store.ProblemMissing, store.ProblemParity:
+	case store.ProblemDamaged, store.ProblemUnreadable, store.ProblemMissing, store.ProblemParity:
 	default:
 		return
 	}
@@ -68,6 +77,9 @@ func (v *Verified) add(p store.Problem) {
 		return
 	}
 	d := shivx.GoldenDamage{Object: p.Name, What: string(p.Kind) + ": " + p.Name, Repaired: p.Repaired}
+	if p.Salvaged {
+		d.What += "; what is whole of it was saved: back up again, which stores what is lost"
+	}
 	for i, place := range p.Damages {
 		if i < 3 {
 			d.What += "; " + place.String()

@@ -27,11 +27,15 @@ type Order struct {
 	Run string
 	// Until is the time before which it must not be removed; zero: its set's retention decides.
 	Until time.Time
+	// AllowMissing stores a golden although paths of the set are missing, or empty, that an earlier one has.
+	AllowMissing bool
 	// Plan counts what would be stored and stores nothing.
 	Plan bool
 }
 
-// Take stores a golden of the set as it is now. It is durable when Take returns.
+// Take stores a golden of the set as it is now. It is durable when Take returns. The error is restore.ErrBusy
+// while a restore has exchanged files of the set and may still be undone, ErrLost when a backup would lack what the
+// one before has, and store.ErrClock when it would be older than one that is there.
 func (e *Engine) Take(ctx context.Context, o Order, tell func(shivx.GoldenProgress)) (shivx.GoldenInfo, shivx.GoldenCapture, error) {
 	set, err := e.Set(o.Set)
 	if err != nil {
@@ -61,7 +65,16 @@ func (e *Engine) take(ctx context.Context, set Set, o Order, tell func(shivx.Gol
 		}
 		return info, stored, err
 	}
-	export, err := source.PrepareAll(ctx, e.exports(), set.Sources...)
+	if err := e.freeName(ctx, s, o); err != nil {
+		return info, stored, err
+	}
+	if err := e.inOrder(ctx, s, o); err != nil {
+		return info, stored, err
+	}
+	if err := e.settled(o.Set, set.Paths, began); err != nil {
+		return info, stored, err
+	}
+	export, err := source.PrepareAll(ctx, e.exports(o.Set), set.Sources...)
 	if err != nil {
 		return info, stored, err
 	}
@@ -76,9 +89,9 @@ func (e *Engine) take(ctx context.Context, set Set, o Order, tell func(shivx.Gol
 		return info, stored, err
 	}
 	defer w.Abort()
-	r, err := capture.Run(ctx, sink{w}, opts)
-	if err == nil {
-		err = complete(r)
+	r, warnings, err := e.read(ctx, s, w, set, o, opts)
+	if err == nil { // or else it could be of two states
+		err = e.settled(o.Set, opts.Roots, began)
 	}
 	if err != nil {
 		return info, stored, err
@@ -97,8 +110,33 @@ func (e *Engine) take(ctx context.Context, set Set, o Order, tell func(shivx.Gol
 	if err := e.protect(ctx, s); err != nil {
 		e.o.Logger.Error("no parity", "golden", g.Header().ID, "error", err)
 	}
-	stored = shivx.GoldenCapture{Files: r.Files, Unchanged: r.Unchanged, BytesRead: r.Read, BytesStored: w.Stored()}
+	stored = capturedOf(r)
+	stored.BytesStored, stored.Warnings = w.Stored(), warnings
 	return infoOf(g.Header(), g.Signer()), stored, nil
+}
+
+// read captures the set. It looks before and after for what is lost: before, as it may take hours, and after, as
+// a disk may have gone meanwhile.
+func (e *Engine) read(ctx context.Context, s *store.Store, w *store.Writer, set Set, o Order, opts capture.Options) (capture.Result, []string, error) {
+	if _, err := e.lost(ctx, s, set, o); err != nil {
+		return capture.Result{}, nil, err
+	}
+	r, err := capture.Run(ctx, sink{w}, opts)
+	if err == nil {
+		err = complete(r)
+	}
+	if err != nil {
+		return r, nil, err
+	}
+	warnings, err := e.lost(ctx, s, set, o)
+	return r, warnings, err
+}
+
+// mostMissing is how many missing paths a result names.
+const mostMissing = 10
+
+func capturedOf(r capture.Result) shivx.GoldenCapture {
+	return shivx.GoldenCapture{Files: r.Files, Unchanged: r.Unchanged, BytesRead: r.Read, Missing: r.Missing[:min(mostMissing, len(r.Missing))]}
 }
 
 // planTake counts what would be stored. It makes no store and touches no database.
@@ -111,18 +149,21 @@ func (e *Engine) planTake(ctx context.Context, set Set, o Order, tell func(shivx
 		return shivx.GoldenInfo{}, shivx.GoldenCapture{}, err
 	default:
 		defer s.Close()
+		if err := e.freeName(ctx, s, o); err != nil {
+			return shivx.GoldenInfo{}, shivx.GoldenCapture{}, err
+		}
 		if previous, err = e.previous(ctx, s, o.Set); err != nil {
 			return shivx.GoldenInfo{}, shivx.GoldenCapture{}, err
 		}
 	}
 	r, err := capture.Run(ctx, nowhere{}, e.captureOptions(ctx, set, &source.Export{}, previous, e.takeMeter(previous, tell)))
 	return shivx.GoldenInfo{Set: o.Set, Host: e.o.Host, Name: o.Name, Kind: o.Kind, Files: r.Files, Bytes: r.Bytes},
-		shivx.GoldenCapture{Files: r.Files, Unchanged: r.Unchanged, BytesRead: r.Read}, err
+		capturedOf(r), err
 }
 
 func (e *Engine) captureOptions(ctx context.Context, set Set, export *source.Export, previous *store.Golden, m *meter) capture.Options {
 	o := capture.Options{
-		Roots: withOverlays(set.Paths, export.Overlays), Exclude: slices.Concat(set.Exclude, export.Exclude), Overlays: export.Overlays, Whole: export.Whole, Absent: export.Absent,
+		Roots: withOverlays(set.Paths, export.Overlays), Exclude: slices.Concat(set.Exclude, export.Exclude), Overlays: export.Overlays, Absent: export.Absent,
 		Progress: func(p capture.Progress) { m.at(p.Bytes, p.Files) },
 	}
 	if previous != nil {
@@ -152,7 +193,14 @@ func (e *Engine) taken(ctx context.Context, s *store.Store, o Order) (*shivx.Gol
 		return nil, err
 	}
 	for _, i := range all {
-		if i.Err == nil && i.Header.Run == o.Run {
+		if i.Err != nil || i.Header.Run != o.Run {
+			continue
+		}
+		own, err := e.isOwn(i.Signer)
+		if err != nil {
+			return nil, err
+		}
+		if own {
 			info := infoOf(i.Header, i.Signer)
 			return &info, nil
 		}
@@ -178,6 +226,9 @@ func (e *Engine) previous(ctx context.Context, s *store.Store, set string) (*sto
 	for _, i := range all {
 		if i.Err != nil || i.Header.Host != e.o.Host {
 			continue
+		}
+		if own, err := e.isOwn(i.Signer); err != nil || !own {
+			continue // what it says of unchanged files is not believed
 		}
 		g, err := s.Find(ctx, i.Set+"/"+i.ID)
 		if err == nil {

@@ -18,10 +18,10 @@ type VerifyOrder struct {
 	Golden string
 	// Paths that are needed; none: all of the golden.
 	Paths []string
-	// All verifies the whole store, Repair mends it as far as there is parity.
-	All    bool
-	Repair bool
-	Trust  []string
+	// All verifies the whole store, and what each stored block decompresses to; Repair mends it as far as there is
+	// parity. Salvage is for people to ask for: it gives up, with Repair, what is damaged beyond that.
+	All, Repair, Salvage bool
+	Trust                []string
 	// Plan counts what would be read.
 	Plan bool
 }
@@ -46,22 +46,23 @@ func (e *Engine) Verify(ctx context.Context, o VerifyOrder, tell func(shivx.Gold
 	if o.All {
 		return e.scrub(ctx, o, tell)
 	}
-	s, g, err := e.find(ctx, Ref{Set: o.Set, Golden: o.Golden, Trust: o.Trust})
+	g, done, err := e.findLocked(ctx, Ref{Set: o.Set, Golden: o.Golden, Trust: o.Trust})
 	if err != nil {
 		return Verified{}, err
 	}
-	defer s.Close()
-	release, err := s.Lock(ctx, store.Shared)
-	if err != nil {
-		return Verified{}, err
-	}
-	defer func() { _ = release() }()
+	defer func() { _ = done() }()
 	v := Verified{Goldens: 1, Files: g.Header().Files}
 	need, err := v.need(ctx, g, o.Paths)
 	if err != nil || o.Plan {
 		return v, err
 	}
-	m := e.meter(shivx.GoldenStepVerify, tell, 0, 0) // how much is stored of it is not known before
+	var total int64
+	if need == nil && tell != nil { // of a part of it is not known before how much is stored
+		if total, err = g.Size(ctx); err != nil {
+			return v, err
+		}
+	}
+	m := e.meter(shivx.GoldenStepVerify, tell, total, 0)
 	err = g.Check(ctx, need, func(n int64) { v.Bytes += n; m.at(v.Bytes, 0) })
 	if err == nil && need == nil {
 		e.checked.Store(&checkedGolden{g.Header().ID, time.Now()})

@@ -62,11 +62,7 @@ func (p *painter) walk(path string) {
 	switch kind {
 	case unix.S_IFREG:
 		content, places := p.content(path, st.Size)
-		// A hole smaller than what the file system needs for the attributes, which counts as blocks of
-		// the file, cannot be told from data without asking for it.
-		if text += content; st.Blocks*512 < st.Size {
-			text += places
-		}
+		text += content + places
 	case unix.S_IFLNK:
 		link, err := os.Readlink(p.base + path)
 		require.NoError(p.t, err)

@@ -64,10 +64,17 @@ func (it *item) logical() string {
 	return it.path
 }
 
-// linked says whether it is a file that other names may be hard links to. A replacement is not: two
+// linked says whether it is something that other names may be hard links to. A replacement is not: two
 // databases may have the same export, and must not be one file after a restore.
 func (it *item) linked(st *unix.Stat_t) bool {
-	return st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink > 1 && it.at.fd != unix.AT_FDCWD
+	if st.Nlink < 2 || it.at.fd == unix.AT_FDCWD {
+		return false
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFLNK, unix.S_IFIFO:
+		return true
+	}
+	return false
 }
 
 // describe fills in the entry what its inode says.

@@ -7,6 +7,9 @@
 // of batches is fixed, so memory does not grow with the tree; of a folder under way its names are
 // held, and of a file with several names one of its paths until all of them were met.
 //
+// Folders that a restore has made, staging folders and old states, are left out wherever they lie, but
+// for one that is a root itself: they are no part of the state, and outlive a restore.
+//
 // Nothing here stops a program from writing. A file that changes while it is read is read again, and
 // reported if it never holds still; what has to be of one instant is exported first and captured
 // through Options.Overlays. Writes through a shared memory mapping may go unnoticed: the kernel
@@ -49,10 +52,8 @@ type Options struct {
 	Exclude []string
 	// Overlays name, by the path of an entry, an absolute path of what is captured in its place with
 	// content and metadata: a file, or a folder and all below it. The entry itself need not exist,
-	// but its folder must; no pattern excludes it.
+	// but its folder must. No pattern excludes it, nor what lies in it: it is of use as a whole only.
 	Overlays map[string]string
-	// Whole are absolute paths that no pattern excludes, with all below them.
-	Whole []string
 	// Absent are absolute paths that are taken for not existing, with all below them.
 	Absent []string
 	// Previous are the entries of the golden before in order, or nil. Slices of an entry may be used

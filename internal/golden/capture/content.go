@@ -15,10 +15,12 @@ import (
 // hashes. Data of one block is returned and still to be stored; larger data is stored.
 func (w *worker) content(fd int, st *unix.Stat_t, e *format.Entry) ([]byte, error) {
 	w.pieces = append(w.pieces[:0], format.Extent{Length: st.Size})
-	if st.Blocks*512 < st.Size {
-		if err := w.holes(fd, e); err != nil {
-			return nil, fmt.Errorf("find holes: %w", err)
-		}
+	sparse, err := hollow(fd, st, len(e.Xattrs) > 0)
+	if err == nil && sparse {
+		err = w.holes(fd, e)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find holes: %w", err)
 	}
 	if e.Stored() > format.BlockSize {
 		return nil, w.large(fd, e)
@@ -32,6 +34,32 @@ func (w *worker) content(fd int, st *unix.Stat_t, e *format.Entry) ([]byte, erro
 	cut(e, int64(n))
 	e.Sum = format.Sum(w.small[:n])
 	return w.small[:n], nil
+}
+
+// probeSize is the size in bytes from which on a file is asked for holes whatever its blocks say: next to
+// reading as much one more call is nothing.
+const probeSize = 64 << 10
+
+// hollow says whether a file may have holes. Fewer blocks than data would take tell of them, but not all:
+// a block of extended attributes counts too, and in long files those that list the others do, or that
+// were set aside beyond the end.
+func hollow(fd int, st *unix.Stat_t, attrs bool) (bool, error) {
+	switch {
+	case st.Blocks*512 < st.Size:
+		return true, nil
+	case st.Size == 0 || st.Size < probeSize && !attrs:
+		return false, nil
+	}
+	at, err := seek(fd, 0, unix.SEEK_HOLE)
+	if errors.Is(err, unix.ENXIO) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
+		return false, nil // truncated meanwhile, or it cannot be told
+	}
+	if err != nil || at >= st.Size {
+		return false, err
+	}
+	var now unix.Stat_t // behind the end of a file that was truncated there is no hole
+	err = statFD(fd, &now)
+	return now.Size >= st.Size, err
 }
 
 // holes finds where a file has data. If it has no hole after all it is not sparse: file systems that

@@ -3,6 +3,7 @@ package capture
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -155,12 +156,15 @@ func (l *lister) list(f *folder, limit int) error {
 	return nil
 }
 
-// add adds the names of one buffer that are neither excluded nor absent.
+// add adds the names of one buffer that are neither excluded nor absent, nor folders of restores.
 func (l *lister) add(f *folder, buf []byte, exclude patterns, absent map[string]bool) error {
 	l.text = l.text[:0]
 	first := f.names.len()
 	dirents(buf, func(n []byte, kind uint8) {
 		if len(exclude) > 0 && exclude.match(f.prefix, string(n)) || absent[string(n)] {
+			return
+		}
+		if n[0] == '.' && f.own(string(n)) {
 			return
 		}
 		f.names.refer(len(l.text), len(n), kind)
@@ -179,6 +183,17 @@ func (l *lister) add(f *folder, buf []byte, exclude patterns, absent map[string]
 		f.names.setKind(i, kindOf(st.Mode))
 	}
 	return nil
+}
+
+// own says whether a name in the folder is a folder that a restore has made: the state that is being
+// built or was replaced is no part of the state at hand.
+func (f *folder) own(name string) bool {
+	if !format.OwnName(name) {
+		return false
+	}
+	var st unix.Stat_t
+	return statAt(f.fd, name, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR &&
+		format.OwnFolder(name, st.Uid, st.Mode, os.Geteuid())
 }
 
 // complete puts the names in order, with those that only an overlay has.

@@ -7,7 +7,7 @@ import (
 	"github.com/shivx/shivx/internal/golden/format"
 )
 
-// links knows the files with several names, as long as not all of these were met.
+// links knows the files, symbolic links and pipes with several names, as long as not all of these were met.
 type links struct {
 	mu    sync.Mutex
 	known map[inode]link
@@ -75,7 +75,7 @@ func (r *run) link(it *item) error {
 			return fmt.Errorf("read %s: %w", it.logical(), err)
 		}
 	}
-	if it.out != nil && it.out.Type == format.TypeFile && it.links > 1 {
+	if it.out != nil && it.links > 1 {
 		r.links.met(it.inode, it.logical(), it.links)
 	}
 	return nil

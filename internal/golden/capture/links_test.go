@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx/internal/golden/format"
 )
@@ -52,6 +53,47 @@ func TestHardLinks(t *testing.T) {
 	capture(t, third, o)
 	require.Equal(t, "shared", string(third.content(t, third.entry(t, dir+"/b/file"))))
 	require.Equal(t, dir+"/b/file", third.entry(t, dir+"/c/d/name").Link)
+}
+
+// Symbolic links and pipes may have several names, too.
+func TestHardLinksOfLinksAndPipes(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/b/file", "")
+	require.NoError(t, os.Symlink("file", dir+"/b/link"))
+	require.NoError(t, unix.Mkfifo(dir+"/b/pipe", 0o640))
+	for _, n := range []string{"link", "pipe"} {
+		hardlink(t, dir+"/b/"+n, dir+"/a/"+n)
+		hardlink(t, dir+"/b/"+n, dir+"/c/d/"+n)
+	}
+	o := Options{Roots: []string{dir}, now: later}
+	m := newMemory()
+	r, err := newRun(m, o)
+	require.NoError(t, err)
+	result, err := r.run(t.Context())
+	require.NoError(t, err)
+	checkGolden(t, m, result)
+	require.Empty(t, r.links.known)
+	link, pipe := m.entry(t, dir+"/a/link"), m.entry(t, dir+"/a/pipe")
+	require.Equal(t, format.TypeSymlink, link.Type)
+	require.Equal(t, "file", link.Link)
+	require.Equal(t, format.TypeFIFO, pipe.Type)
+	require.EqualValues(t, 0o640, pipe.Mode)
+	for _, n := range []string{"link", "pipe"} {
+		for _, p := range []string{dir + "/b/" + n, dir + "/c/d/" + n} {
+			require.Equal(t, format.Entry{Path: p, Type: format.TypeHardlink, Link: dir + "/a/" + n}, m.entry(t, p))
+		}
+	}
+	o.Previous = m.all()
+	again := m.after()
+	capture(t, again, o)
+	require.Equal(t, m.entries, again.entries)
+
+	require.NoError(t, os.Remove(dir+"/a/link"))
+	o.Previous = again.all()
+	third := again.after()
+	capture(t, third, o)
+	require.Equal(t, "file", third.entry(t, dir+"/b/link").Link)
+	require.Equal(t, dir+"/b/link", third.entry(t, dir+"/c/d/link").Link)
 }
 
 // Names of one file met by several workers at the same time.

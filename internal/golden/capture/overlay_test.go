@@ -17,6 +17,7 @@ func TestOverlays(t *testing.T) {
 	write(t, dir+"/app/data/live/1", "torn")
 	write(t, dir+"/app/data/live/2", "torn")
 	write(t, dir+"/zfile", "torn")
+	write(t, dir+"/app/live.skip", "left out")
 	dump := write(t, exports+"/dump", "consistent")
 	require.NoError(t, os.Chmod(dump, 0o600))
 	write(t, exports+"/folder/sub/x", "base backup")
@@ -45,8 +46,8 @@ func TestOverlays(t *testing.T) {
 	r := capture(t, m, o)
 	require.Equal(t, []string{
 		dir + "/app", dir + "/app/data", dir + "/app/data/live", dir + "/app/data/live/nested",
-		dir + "/app/data/live/sub", dir + "/app/data/live/sub/x", dir + "/app/db", dir + "/app/new.sql",
-		dir + "/virtual", dir + "/zfile", dir + "/zfile/sub", dir + "/zfile/sub/x",
+		dir + "/app/data/live/sub", dir + "/app/data/live/sub/x", dir + "/app/data/live/y.skip", dir + "/app/db", dir + "/app/new.sql",
+		dir + "/virtual", dir + "/zfile", dir + "/zfile/sub", dir + "/zfile/sub/x", dir + "/zfile/y.skip",
 	}, m.paths())
 	require.Empty(t, r.Missing)
 	db := m.entry(t, dir+"/app/db")

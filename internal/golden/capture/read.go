@@ -51,13 +51,13 @@ func (w *worker) attempt(it *item, last bool) (stable bool, err error) {
 		return false, err
 	}
 	w.reached("opened", it)
-	it.entry = format.Entry{Size: before.Size}
+	dev := w.device(it.at, &before, fd)
+	attrs, fault := w.attributes(fd, dev)
+	it.entry = format.Entry{Size: before.Size, Xattrs: attrs}
 	data, err := w.content(fd, &before, &it.entry)
 	if err != nil {
 		return false, err
 	}
-	dev := w.device(it.at, &before, fd)
-	attrs, fault := w.attributes(fd, dev)
 	w.reached("read", it)
 	if err := statFD(fd, &after); err != nil {
 		return false, err
@@ -67,7 +67,7 @@ func (w *worker) attempt(it *item, last bool) (stable bool, err error) {
 		return false, nil
 	}
 	e := it.describe(format.TypeFile, &after, !stable || w.racy(dev, &after))
-	e.Xattrs, it.fault, it.out = attrs, fault, e
+	it.fault, it.out = fault, e
 	return stable, w.put(e.Sum, data)
 }
 

@@ -22,7 +22,7 @@ type plan struct {
 	roots   []string
 	missing []string
 	exclude patterns
-	// whole are paths that exclude does not hold for.
+	// whole are paths that exclude does not hold for, with all below them.
 	whole []string
 	// overlays are by the prefix of their folder and their name in it.
 	overlays map[string]map[string]string
@@ -41,7 +41,10 @@ func newPlan(o Options) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	p := plan{exclude: exclude, whole: o.Whole}
+	p := plan{exclude: exclude}
+	for path := range o.Overlays {
+		p.whole = append(p.whole, filepath.Clean(path))
+	}
 	for _, root := range named {
 		if n := len(p.roots); n == 0 || !within(root, p.roots[n-1]) {
 			p.roots = append(p.roots, root)
@@ -105,6 +108,10 @@ func (p *plan) checkExcluded(root, cover string) error {
 		}
 		if at == cover {
 			return nil
+		}
+		if format.OwnName(filepath.Base(at)) {
+			return shivx.Hint(fmt.Errorf("root %s lies below the root %s, in a folder that a restore has made and no golden holds", root, cover),
+				"move what is to be kept out of "+at)
 		}
 	}
 }
@@ -170,7 +177,7 @@ func (p *plan) setOverlays(overlays map[string]string) error {
 func (p *plan) checkAbove(path string) error {
 	for at := path; at != "/" && !slices.Contains(p.roots, at); {
 		at = filepath.Dir(at)
-		if pattern, ok := p.exclude.find(at); ok {
+		if pattern, ok := p.exclude.find(at); ok && !p.isWhole(at) {
 			return shivx.Hint(fmt.Errorf("overlay %s lies in %s, which the pattern %q excludes", path, at, pattern),
 				"exclude what lies in the folder instead of the folder, such as "+prefixOf(at)+"*")
 		}

@@ -1,11 +1,13 @@
 package capture
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx/internal/golden/format"
 	"github.com/shivx/shivx/internal/testenv"
@@ -76,6 +78,54 @@ func TestSparseFiles(t *testing.T) {
 				require.Equal(t, s.entries, again.entries)
 			})
 		}
+	}
+}
+
+// Blocks that hold no data hide holes from the number of blocks.
+func TestHolesBehindOtherBlocks(t *testing.T) {
+	const k = 1 << 10
+	dir := t.TempDir()
+	attr := func(path string) { // does not fit beside the inode
+		require.NoError(t, unix.Setxattr(path, "user.note", []byte(noise(1, 2*k)), 0))
+	}
+	beyond := func(path string) {
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		require.NoError(t, err)
+		defer f.Close()
+		require.NoError(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 256*k, 256*k))
+	}
+	for _, c := range []struct {
+		name string
+		size int64
+		hide func(path string)
+		// data is what is written and what the entry says; nil: all.
+		data []format.Extent
+	}{
+		{"small", 8 * k, attr, extentsOf(0, 4*k)},
+		{"all-hole", 4 * k, attr, []format.Extent{}},
+		{"large", 256 * k, attr, extentsOf(0, 100*k, 104*k, 152*k)},
+		{"reserved", 256 * k, beyond, extentsOf(0, 100*k, 104*k, 152*k)},
+		{"dense", 8 * k, attr, nil},
+		{"large-dense", 256 * k, attr, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			written := c.data
+			if written == nil {
+				written = extentsOf(0, c.size)
+			}
+			path := sparse(t, dir+"/"+c.name, c.size, written...)
+			c.hide(path)
+			f, err := os.Open(path)
+			require.NoError(t, err)
+			require.NoError(t, errors.Join(f.Sync(), f.Close())) // blocks are counted once they are written
+			s := newMemory()
+			capture(t, s, Options{Roots: []string{path}, now: later})
+			e := s.entry(t, path)
+			require.Equal(t, c.data, e.Data)
+			want, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, format.Sum(want), format.Sum(s.content(t, e)))
+		})
 	}
 }
 

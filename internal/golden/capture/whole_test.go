@@ -7,9 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestNoPatternExcludesWhatIsWhole: a root that no pattern holds for has all its files, others have not.
-func TestNoPatternExcludesWhatIsWhole(t *testing.T) {
-	p, err := newPlan(Options{Roots: []string{"/a/whole", "/b"}, Exclude: []string{"/a/**", "/**/*.log"}, Whole: []string{"/a/whole"},
+// TestNoPatternExcludesWhatIsExported: an overlay has all its files, others have not.
+func TestNoPatternExcludesWhatIsExported(t *testing.T) {
+	p, err := newPlan(Options{Roots: []string{"/a/whole", "/b"}, Exclude: []string{"/a/**", "/**/*.log"},
 		Overlays: map[string]string{"/a/whole": t.TempDir()}})
 	require.NoError(t, err)
 	for _, prefix := range []string{"/a/whole/", "/a/whole/deep/"} {
@@ -18,6 +18,6 @@ func TestNoPatternExcludesWhatIsWhole(t *testing.T) {
 	for _, prefix := range []string{"/a/whole-not/", "/b/", "/a/"} {
 		require.True(t, p.excluded(prefix).match(prefix, "x.log"), prefix)
 	}
-	_, err = newPlan(Options{Roots: []string{filepath.Join("/a", "other")}, Exclude: []string{"/a/**"}, Whole: []string{"/a/whole"}})
+	_, err = newPlan(Options{Roots: []string{filepath.Join("/a", "other")}, Exclude: []string{"/a/**"}})
 	require.ErrorContains(t, err, "is excluded by the pattern")
 }

@@ -150,8 +150,15 @@ func (w *worker) folder(it *item) error {
 	return nil
 }
 
-// special makes the entry of a symbolic link or a pipe.
+// special makes the entry of a symbolic link or a pipe, or leaves it to another of its names.
 func (w *worker) special(it *item, t format.Type, st *unix.Stat_t) error {
+	if it.linked(st) {
+		it.links, it.inode = st.Nlink, inode{st.Dev, st.Ino}
+		if !w.claim(it) {
+			it.deferred = true
+			return nil
+		}
+	}
 	it.entry = format.Entry{}
 	if t == format.TypeSymlink {
 		link, err := readLink(it.at.fd, it.name, w.target)
@@ -166,6 +173,15 @@ func (w *worker) special(it *item, t format.Type, st *unix.Stat_t) error {
 	dev := w.device(it.at, st, -1)
 	e := it.describe(t, st, w.racy(dev, st))
 	attrs, err := w.attributesAt(it.at, it.name, dev)
+	if it.links > 1 { // what was read by name stands for other names too, so it must be what was claimed
+		var now unix.Stat_t
+		if err := statAt(it.at.fd, it.name, &now); err != nil {
+			return err
+		}
+		if now.Dev != st.Dev || now.Ino != st.Ino {
+			return errOther
+		}
+	}
 	e.Xattrs, it.fault = attrs, err
 	it.out = e
 	return nil

@@ -69,12 +69,42 @@ func TestCommandFails(t *testing.T) {
 		require.ErrorContains(t, err, want)
 		require.NotEmpty(t, shivx.HintOf(err))
 		require.Equal(t, []string{"pre", "post"}, h.ran())
+		c.o.Post = h.sh("post")
+		due, err := c.Resume(t.Context(), dir)
+		require.NoError(t, err)
+		require.Equal(t, want == "post hook", due)
 		requireNothing(t, dir)
 	}
-	h := newHooks(t)
-	e, err := (&Command{"any", CommandOptions{Post: h.sh("post exit 5")}}).Prepare(t.Context(), dir)
+}
+
+// What post has not undone stays to be undone, until it has.
+func TestCommandOwesItsPost(t *testing.T) {
+	h, dir := newHooks(t), filepath.Join(t.TempDir(), "exports")
+	bad := &Command{"any", CommandOptions{Pre: h.sh("pre"), Post: h.sh("post exit 5")}}
+	good := &Command{"any", CommandOptions{Pre: h.sh("pre"), Post: h.sh("post")}}
+	due, err := good.Resume(t.Context(), dir)
 	require.NoError(t, err)
-	require.ErrorContains(t, e.Close(t.Context()), "exit status 5")
+	require.False(t, due)
+	require.NoDirExists(t, dir)
+	e, err := bad.Prepare(t.Context(), dir)
+	require.NoError(t, err)
+	due, err = good.Resume(t.Context(), dir)
+	require.NoError(t, err)
+	require.False(t, due, "the capture is under way")
+	err = e.Close(t.Context())
+	require.ErrorContains(t, err, "exit status 5")
+	require.Contains(t, shivx.HintOf(err), "golden resume")
+	_, err = bad.Prepare(t.Context(), dir)
+	require.ErrorContains(t, err, "exit status 5", "nothing is stopped again before that is undone")
+	require.Equal(t, []string{"pre", "post", "post"}, h.ran())
+	other := &Command{"another", CommandOptions{Post: h.sh("wrong")}}
+	due, err = other.Resume(t.Context(), dir)
+	require.NoError(t, err)
+	require.False(t, due)
+	due, err = good.Resume(t.Context(), dir)
+	require.NoError(t, err)
+	require.True(t, due)
+	require.Equal(t, []string{"pre", "post", "post", "post"}, h.ran())
 	requireNothing(t, dir)
 }
 

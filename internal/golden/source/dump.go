@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden/format"
 )
@@ -36,7 +38,8 @@ type DumpOptions struct {
 }
 
 // Dump exports databases with pg_dump and brings them back once the server runs. Roles and other
-// settings of the whole server are not in it.
+// settings of the whole server are not in it. What was in the databases before is not brought back when
+// the restore is undone.
 type Dump struct {
 	name string
 	o    DumpOptions
@@ -62,6 +65,9 @@ func NewDump(name string, o DumpOptions) (*Dump, error) {
 // Name is the configuration's.
 func (d *Dump) Name() string { return d.name }
 
+// Made says whether an export is one of dumps that stand where After looks for them.
+func (d *Dump) Made(in format.Source) bool { return in.Type == typePostgres && in.Path == d.o.Path }
+
 // Prepare dumps the databases, each as it is at one instant, and reads the dumps again.
 func (d *Dump) Prepare(ctx context.Context, dir string) (*Export, error) {
 	ctx, cancel := limited(ctx, d.o.Limit)
@@ -74,26 +80,44 @@ func (d *Dump) Prepare(ctx context.Context, dir string) (*Export, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := newFolder(dir, exportPrefix, as)
+	f, err := newFolder(dir, exportPrefix, nil)
 	if err != nil {
 		return nil, err
 	}
 	for _, db := range d.o.Databases {
-		// The store compresses better what is not compressed yet, and finds there what it has already.
-		argv := append([]string{d.program("pg_dump")}, conn.database(db).args()...)
-		argv = append(argv, "--format=custom", "--compress=0", "--no-password", "--file="+filepath.Join(f.path, dumpName(db)))
-		if _, err := (tool{argv: argv, as: as, dir: f.path, env: conn.env}).run(ctx); err != nil {
+		if err := d.dump(ctx, as, conn.database(db), filepath.Join(f.path, dumpName(db))); err != nil {
 			return nil, errors.Join(err, f.remove())
 		}
 	}
-	if err := d.Verify(ctx, f.path); err != nil {
+	err = d.Verify(ctx, f.path)
+	if err == nil && as != nil {
+		err = os.Chown(f.path, as.uid, as.gid) // restored, it is for that user to read
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.remove())
 	}
 	return &Export{
 		Overlays: map[string]string{d.o.Path: f.path},
-		Sources:  []format.Source{{Name: d.name, Type: "postgres", Path: d.o.Path}},
+		Sources:  []format.Source{{Name: d.name, Type: typePostgres, Path: d.o.Path}},
 		closers:  []func(context.Context) error{f.close},
 	}, nil
+}
+
+// dump writes the dump of a database to a new file, which is open already for the user that dumps: no folder
+// has to be open to that one.
+func (d *Dump) dump(ctx context.Context, as *account, conn connection, path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	// The store compresses better what is not compressed yet, and finds there what it has already.
+	argv := append([]string{d.program("pg_dump")}, conn.args()...)
+	argv = append(argv, "--format=custom", "--compress=0", "--no-password")
+	_, err = tool{argv: argv, as: as, env: conn.env, out: file}.run(ctx)
+	if err == nil && as != nil {
+		err = file.Chown(as.uid, as.gid)
+	}
+	return errors.Join(err, file.Close())
 }
 
 // dumpName is the name of a database's dump.
@@ -124,17 +148,12 @@ func (d *Dump) After(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f, err := newFolder(filepath.Dir(d.o.Path), exportPrefix, nil)
-	if err != nil {
-		return err
-	}
 	for _, db := range d.o.Databases {
-		if err = d.load(ctx, as, conn.database(db), f.path, filepath.Join(d.o.Path, dumpName(db))); err != nil {
-			err = fmt.Errorf("load the dump of database %q: %w", db, err)
-			break
+		if err := d.load(ctx, as, conn.database(db), filepath.Join(d.o.Path, dumpName(db))); err != nil {
+			return fmt.Errorf("load the dump of database %q: %w", db, err)
 		}
 	}
-	return errors.Join(err, f.remove())
+	return nil
 }
 
 // emptyDatabase removes what is in a database, as a dump only replaces what it has itself. A dump
@@ -165,29 +184,47 @@ END $$;
 
 // load replaces a database by what its dump has. Readers see the old state until the new one is
 // whole. The dump is made a script first: from a pipe psql would take half a script for a whole one.
-func (d *Dump) load(ctx context.Context, as *account, conn connection, dir, dump string) error {
+func (d *Dump) load(ctx context.Context, as *account, conn connection, dump string) error {
 	info, err := os.Stat(dump)
 	if err != nil {
 		return err
 	}
+	dir := filepath.Dir(d.o.Path)
 	if err := room(dir, dump, info.Size()); err != nil {
 		return err
 	}
-	script := filepath.Join(dir, "script.sql")
-	argv := []string{d.program("pg_restore"), "--clean", "--if-exists", "--file=" + script, dump}
-	if _, err := (tool{argv: argv}).run(ctx); err != nil {
-		return err
-	}
-	in, err := os.Open(script)
+	script, err := nameless(dir)
 	if err != nil {
+		return fmt.Errorf("make room for the script of %s: %w", dump, err)
+	}
+	defer script.Close()
+	if _, err := (tool{argv: []string{d.program("pg_restore"), "--clean", "--if-exists", "--file=-", dump}, out: script}).run(ctx); err != nil {
 		return err
 	}
-	defer in.Close()
-	argv = append([]string{d.program("psql")}, conn.args()...)
+	if _, err := script.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	argv := append([]string{d.program("psql")}, conn.args()...)
 	argv = append(argv, "--no-psqlrc", "--quiet", "--no-password", "--single-transaction",
 		"--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file=-")
-	_, err = tool{argv: argv, as: as, env: conn.env, in: io.MultiReader(strings.NewReader(emptyDatabase), in)}.run(ctx)
+	_, err = tool{argv: argv, as: as, env: conn.env, in: io.MultiReader(strings.NewReader(emptyDatabase), script)}.run(ctx)
 	return err
+}
+
+// nameless makes a file on the file system of a folder that is gone once it is closed, however the process
+// ends.
+func nameless(dir string) (*os.File, error) {
+	f, err := os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o600)
+	if err == nil || !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) {
+		return f, err
+	}
+	if f, err = os.CreateTemp(dir, ".shivx-load-"); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // program finds a program of PostgreSQL: of the newest version, which can dump and load all others.

@@ -32,13 +32,17 @@ func TestDumpUnderWrites(t *testing.T) {
 	sql(t, other, "CREATE TABLE t AS SELECT 1 x")
 	sql(t, shop, "CREATE ROLE reader; CREATE SCHEMA side; CREATE VIEW side.v AS SELECT 1 x; GRANT ALL ON SCHEMA public TO reader; SELECT lo_from_bytea(7, 'old')")
 	bank := newPostgresBank(t, shop, 1000)
-	o := DumpOptions{Path: filepath.Join(openDir(t), "dumps"), DSN: server.DSN, Databases: []string{"shop'%20", "other"}}
+	// Neither folder is open to the user.
+	o := DumpOptions{Path: filepath.Join(t.TempDir(), "dumps"), DSN: server.DSN, Databases: []string{"shop'%20", "other"}}
 	if os.Geteuid() == 0 {
 		o.User = "postgres"
 	}
 	s, err := NewDump("shop", o)
 	require.NoError(t, err)
-	dir := filepath.Join(openDir(t), "exports")
+	dir := filepath.Join(t.TempDir(), "exports")
+	theirs := filepath.Join(filepath.Dir(o.Path), exportPrefix+"of-somebody", "file")
+	require.NoError(t, os.MkdirAll(filepath.Dir(theirs), 0o755))
+	require.NoError(t, os.WriteFile(theirs, nil, 0o600))
 	var e *Export
 	var acked int64
 	whileWriting(t, bank.run, &bank.acked, func() {
@@ -65,7 +69,8 @@ DROP VIEW side.v; SELECT lo_from_bytea(8, 'new'); SELECT lo_put(7, 0, 'new'); RE
 	require.NoError(t, other.QueryRow(t.Context(), "SELECT x::text FROM t").Scan(&got))
 	list, err := os.ReadDir(filepath.Dir(o.Path))
 	require.NoError(t, err)
-	require.Len(t, list, 1, "scripts were left")
+	require.Len(t, list, 2, "scripts were left")
+	require.FileExists(t, theirs, "what lies beside the dumps is not ours")
 }
 
 func TestDumpFailsWhole(t *testing.T) {

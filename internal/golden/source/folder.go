@@ -15,33 +15,34 @@ import (
 )
 
 // folder is the private folder of one export. It is locked as long as it is in use: a folder without
-// a lock was left by a process that was killed, and is removed by the next export beside it.
+// a lock was left by a process that was killed.
 type folder struct {
 	path string
 	lock *os.File
-	// killed says that a process was killed whose folder had the same prefix.
-	killed bool
 }
 
 // exportPrefix begins the name of every folder but those of hooks, which must know of their own.
 const exportPrefix = "export-"
 
 // newFolder makes a folder below base, owned by the user as when there is one. Its name begins with
-// prefix; what killed processes have left under names that do is removed before.
+// prefix. The exports that killed processes have left are removed before.
 func newFolder(base, prefix string, as *account) (*folder, error) {
-	// Others may pass through base to reach the folders that are theirs, and see no names.
-	if err := os.MkdirAll(base, 0o711); err != nil {
+	if err := os.MkdirAll(base, 0o700); err != nil {
 		return nil, fmt.Errorf("make a folder for exports: %w", err)
 	}
 	gate, err := lockFolder(base, unix.LOCK_EX)
 	if err != nil {
 		return nil, err
 	}
-	defer gate.Close() // no sweep between the making of a folder and its lock
-	f := &folder{}
-	if f.killed, err = sweep(base, prefix); err != nil {
+	defer unlock(gate) // no sweep between the making of a folder and its lock
+	stale, err := leftIn(base, exportPrefix)
+	for _, f := range stale {
+		err = errors.Join(err, f.remove())
+	}
+	if err != nil {
 		return nil, err
 	}
+	f := &folder{}
 	if f.path, err = os.MkdirTemp(base, prefix); err != nil {
 		return nil, fmt.Errorf("make a folder for the export: %w", err)
 	}
@@ -58,7 +59,7 @@ func newFolder(base, prefix string, as *account) (*folder, error) {
 func (f *folder) remove() error {
 	err := os.RemoveAll(f.path)
 	if f.lock != nil {
-		_ = f.lock.Close()
+		unlock(f.lock)
 	}
 	if err != nil {
 		return shivx.Hint(fmt.Errorf("remove an export: %w", err), "remove "+f.path+" by hand: it holds a copy of a database")
@@ -69,7 +70,15 @@ func (f *folder) remove() error {
 // close is remove for Export.Close.
 func (f *folder) close(context.Context) error { return f.remove() }
 
-// lockFolder opens a folder and locks it until it is closed, which the end of the process does, too.
+// unlock ends the lock of a folder and closes it. Programs that are started never have the lock, for Go
+// opens files so that they are closed on exec; but a child has it until it runs its program, and closing it
+// here would not end it there.
+func unlock(f *os.File) {
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
+	_ = f.Close()
+}
+
+// lockFolder opens a folder and locks it until unlock, or until the process ends.
 func lockFolder(path string, how int) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -88,37 +97,53 @@ func lockFolder(path string, how int) (*os.File, error) {
 	return f, nil
 }
 
-// sweep removes the folders that killed processes have left below base, and says whether there were any.
-func sweep(base, prefix string) (bool, error) {
+// left takes over the folders that killed processes have left below base, which need not exist, and locks them.
+func left(base, prefix string) ([]*folder, error) {
+	gate, err := lockFolder(base, unix.LOCK_EX)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer unlock(gate)
+	return leftIn(base, prefix)
+}
+
+// leftIn is left for who has base locked.
+func leftIn(base, prefix string) ([]*folder, error) {
 	list, err := os.ReadDir(base)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	killed := false
+	var stale []*folder
 	for _, d := range list {
 		if !d.IsDir() || !strings.HasPrefix(d.Name(), prefix) {
 			continue
 		}
-		f := folder{path: filepath.Join(base, d.Name())}
-		if f.lock, err = lockFolder(f.path, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			continue // in use
+		f := &folder{path: filepath.Join(base, d.Name())}
+		if f.lock, err = lockFolder(f.path, unix.LOCK_EX|unix.LOCK_NB); err == nil { // or else it is in use
+			stale = append(stale, f)
 		}
-		if err := f.remove(); err != nil {
-			return false, err
-		}
-		killed = true
 	}
-	return killed, nil
+	return stale, nil
 }
 
 // reserve is what an export leaves free of its file system, in bytes.
 const reserve = 64 << 20
+
+// spareFiles is how many files an export must be able to make at least. SQLite does not say why it cannot.
+const spareFiles = 8
 
 // room fails when the file system of dir, which exists, lacks space for size bytes of name.
 func room(dir, name string, size int64) error {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
 		return fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	if s.Files > 0 && s.Ffree < spareFiles { // some count none
+		return shivx.Hint(fmt.Errorf("the export of %s to %s: %w: no more files can be made", name, dir, unix.ENOSPC),
+			"remove some files, or keep exports in a folder on another file system")
 	}
 	free := int64(s.Bavail) * s.Bsize
 	missing := size + reserve - free

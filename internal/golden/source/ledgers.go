@@ -55,6 +55,9 @@ func NewLedgers(name string, o LedgersOptions) (*Ledgers, error) {
 // Name is the configuration's.
 func (l *Ledgers) Name() string { return l.name }
 
+// Made says whether an export is of ledgers, whose copies stand where these would.
+func (l *Ledgers) Made(in format.Source) bool { return in.Type == TypeLedgers && in.Path == l.o.At }
+
 // At is the folder in which the copies stand in a golden.
 func (l *Ledgers) At() string { return l.o.At }
 
@@ -71,7 +74,6 @@ func (l *Ledgers) Prepare(_ context.Context, dir string) (*Export, error) {
 	}
 	return &Export{
 		Overlays: map[string]string{l.o.At: f.path},
-		Whole:    []string{l.o.At},
 		Sources:  []format.Source{{Name: l.name, Type: TypeLedgers, Path: l.o.At}},
 		closers:  []func(context.Context) error{f.close},
 	}, nil

@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -56,6 +57,19 @@ func lookUp(name string) (*account, error) {
 	return a, nil
 }
 
+// holder is the account that a folder belongs to; nil when that is this process's, or it cannot become another.
+func holder(path string) (*account, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	o := ownerOf(info)
+	if os.Geteuid() != 0 || o.uid == 0 {
+		return nil, nil //nolint:nilnil // nothing to become
+	}
+	return &account{home: "/nonexistent", uid: o.uid, gid: o.gid}, nil
+}
+
 // owner is who a file belongs to.
 type owner struct{ uid, gid int }
 
@@ -66,10 +80,36 @@ func ownerOf(info fs.FileInfo) owner {
 	return owner{os.Geteuid(), os.Getegid()}
 }
 
+// openLive opens a live file or folder below dir, and follows no link there: whoever dir belongs to could have
+// one lead to a program of root's, whose owner and mode the export would be given.
+func openLive(dir, rel string) (*os.File, error) {
+	fail := func(err error) (*os.File, error) {
+		return nil, &fs.PathError{Op: "open", Path: filepath.Join(dir, rel), Err: err}
+	}
+	at, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fail(err)
+	}
+	parts := strings.Split(rel, "/")
+	for i, name := range parts {
+		flags := unix.O_PATH | unix.O_DIRECTORY
+		if i == len(parts)-1 {
+			flags = unix.O_RDONLY | unix.O_NONBLOCK // a pipe must not make it wait
+		}
+		next, err := unix.Openat(at, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		_ = unix.Close(at)
+		if err != nil {
+			return fail(err)
+		}
+		at = next
+	}
+	return os.NewFile(uintptr(at), filepath.Join(dir, rel)), nil
+}
+
 // adopt gives path the owner, the mode and the extended attributes of the live file or folder, so
 // that a restore brings those back and not the export's.
-func adopt(path, live string) error {
-	info, err := os.Stat(live)
+func adopt(path string, live *os.File) error {
+	info, err := live.Stat()
 	if err != nil {
 		return err
 	}
@@ -81,53 +121,30 @@ func adopt(path, live string) error {
 	if err := unix.Chmod(path, info.Sys().(*syscall.Stat_t).Mode&0o7777); err != nil {
 		return &fs.PathError{Op: "chmod", Path: path, Err: err}
 	}
-	return copyAttributes(path, live)
+	return eachAttribute(live, func(name string, value []byte) error { return unix.Setxattr(path, name, value, 0) })
 }
 
-// adoptTree gives all below path the owner of the live folder, and path its mode as well.
-func adoptTree(path, live string) error {
-	info, err := os.Stat(live)
-	if err != nil {
-		return err
-	}
-	want := ownerOf(info)
-	err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil || ownerOf(info) == want || os.Geteuid() != 0 {
-			return err
-		}
-		return os.Lchown(p, want.uid, want.gid)
-	})
-	if err != nil {
-		return err
-	}
-	return adopt(path, live)
-}
-
-// copyAttributes copies extended attributes, ACLs among them. Those that the file system of the
-// export or the system's policy does not take are left out.
-func copyAttributes(path, live string) error {
-	names := make([]byte, 64<<10)
-	n, err := unix.Listxattr(live, names)
+// eachAttribute calls set with the extended attributes of a live file or folder, ACLs among them. Those that the
+// file system of the export or the system's policy does not take are left out.
+func eachAttribute(live *os.File, set func(name string, value []byte) error) error {
+	names, fd := make([]byte, 64<<10), int(live.Fd())
+	n, err := unix.Flistxattr(fd, names)
 	if errors.Is(err, unix.ENOTSUP) {
 		return nil
 	}
 	if err != nil {
-		return &fs.PathError{Op: "listxattr", Path: live, Err: err}
+		return &fs.PathError{Op: "listxattr", Path: live.Name(), Err: err}
 	}
 	value := make([]byte, 64<<10)
 	for name := range splitNames(names[:n]) {
-		n, err := unix.Getxattr(live, name, value)
+		n, err := unix.Fgetxattr(fd, name, value)
 		if err != nil {
 			continue
 		}
-		switch err := unix.Setxattr(path, name, value[:n], 0); {
+		switch err := set(name, value[:n]); {
 		case err == nil, errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.EPERM), errors.Is(err, unix.EINVAL):
 		default:
-			return &fs.PathError{Op: "setxattr " + name, Path: path, Err: err}
+			return fmt.Errorf("copy the attribute %s of %s: %w", name, live.Name(), err)
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -56,6 +57,15 @@ func NewPostgres(name string, o PostgresOptions) (*Postgres, error) {
 // Name is the configuration's.
 func (p *Postgres) Name() string { return p.name }
 
+// The types in a golden's header of what one server or database of it is stored as, and of a tablespace of it.
+const (
+	typePostgres   = "postgres"
+	typeTablespace = "postgres-tablespace"
+)
+
+// Made says whether an export is one of the data folder.
+func (p *Postgres) Made(in format.Source) bool { return in.Type == typePostgres && in.Path == p.o.Data }
+
 // Prepare takes a base backup and checks it.
 func (p *Postgres) Prepare(ctx context.Context, dir string) (*Export, error) {
 	ctx, cancel := limited(ctx, p.o.Limit)
@@ -74,11 +84,12 @@ func (p *Postgres) Prepare(ctx context.Context, dir string) (*Export, error) {
 	}
 	e := &Export{
 		Overlays: map[string]string{p.o.Data: filepath.Join(f.path, "data")},
-		Sources:  []format.Source{{Name: p.name, Type: "postgres", Path: p.o.Data}},
+		Sources:  []format.Source{{Name: p.name, Type: typePostgres, Path: p.o.Data}},
 		closers:  []func(context.Context) error{f.close},
 	}
-	for oid, live := range spaces {
-		e.Overlays[live] = filepath.Join(f.path, "tablespace-"+oid)
+	for _, oid := range slices.Sorted(maps.Keys(spaces)) {
+		e.Overlays[spaces[oid]] = filepath.Join(f.path, "tablespace-"+oid)
+		e.Sources = append(e.Sources, format.Source{Name: p.name, Type: typeTablespace, Path: spaces[oid]})
 	}
 	if err := p.export(ctx, f.path, as, e.Overlays, spaces); err != nil {
 		return nil, errors.Join(err, f.remove())
@@ -121,13 +132,28 @@ func (p *Postgres) export(ctx context.Context, dir string, as *account, overlays
 		return err
 	}
 	data := overlays[p.o.Data]
+	// As the one who wrote it, who alone may be able to use the links to the tablespaces.
+	if err := p.verify(ctx, as, dir, data, nil); err != nil {
+		return err
+	}
+	s, err := takeOver(dir, as)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
 	if err := p.sameServer(data); err != nil {
 		return err
 	}
-	if err := p.verify(ctx, data, nil); err != nil {
+	// The links of the program may be names that only it could use.
+	if err := s.link(data, spaces, func(live string) string { return live }); err != nil {
 		return err
 	}
-	return settle(data, overlays, spaces)
+	for live, export := range overlays {
+		if err := s.adopt(export, live); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // baseBackup runs pg_basebackup. It works through a replication slot that ends with its connection,
@@ -137,15 +163,17 @@ func (p *Postgres) baseBackup(ctx context.Context, dir string, as *account, over
 	if err != nil {
 		return err
 	}
+	t := tool{as: as, dir: dir, env: conn.env}
 	argv := append([]string{p.program("pg_basebackup")}, conn.args()...)
-	argv = append(argv, "--pgdata="+overlays[p.o.Data], "--format=plain", "--wal-method=stream", "--checkpoint=fast",
+	argv = append(argv, "--pgdata="+t.reach(overlays[p.o.Data]), "--format=plain", "--wal-method=stream", "--checkpoint=fast",
 		"--no-sync", "--no-password", "--label=shivx "+p.name)
 	for live, export := range overlays {
 		if live != p.o.Data {
-			argv = append(argv, "--tablespace-mapping="+mapped(live)+"="+mapped(export))
+			argv = append(argv, "--tablespace-mapping="+mapped(live)+"="+mapped(t.reach(export)))
 		}
 	}
-	_, err = tool{argv: argv, as: as, dir: dir, env: conn.env}.run(ctx)
+	t.argv = argv
+	_, err = t.run(ctx)
 	return err
 }
 
@@ -173,23 +201,8 @@ func (p *Postgres) sameServer(data string) error {
 	return nil
 }
 
-// settle makes the export look as the live folders do: links to tablespaces, owners, modes.
-func settle(data string, overlays, spaces map[string]string) error {
-	for oid, live := range spaces {
-		link := filepath.Join(data, "pg_tblspc", oid)
-		if err := errors.Join(os.RemoveAll(link), os.Symlink(live, link)); err != nil {
-			return err
-		}
-	}
-	for live, export := range overlays {
-		if err := adoptTree(export, live); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Verify checks a copy of the data folder with pg_verifybackup. Tablespaces, which its links show at
+// Verify checks a copy of the data folder with pg_verifybackup, as whoever it belongs to: User may be one who can
+// read the live server only. Tablespaces, which its links show at
 // their live places, are left out.
 func (p *Postgres) Verify(ctx context.Context, path string) error {
 	ctx, cancel := limited(ctx, p.o.Limit)
@@ -202,15 +215,25 @@ func (p *Postgres) Verify(ctx context.Context, path string) error {
 	for _, d := range spaces {
 		ignore = append(ignore, "--ignore=pg_tblspc/"+d.Name())
 	}
-	return p.verify(ctx, path, ignore)
+	as, err := holder(path)
+	if err != nil {
+		return err
+	}
+	return p.verify(ctx, as, path, path, ignore)
 }
 
-func (p *Postgres) verify(ctx context.Context, path string, ignore []string) error {
+// verify checks a copy that is or lies in the folder dir, with no more rights than those of the user whose it is.
+func (p *Postgres) verify(ctx context.Context, as *account, dir, data string, ignore []string) error {
 	// The copy says its version, also when the live folder is gone, as it may be in a restore.
-	argv := append([]string{program(p.o.Bin, path, "pg_verifybackup"), "--quiet"}, ignore...)
-	_, err := tool{argv: append(argv, path)}.run(ctx)
+	t := tool{as: as, dir: dir}
+	t.argv = append([]string{program(p.o.Bin, data, "pg_verifybackup"), "--quiet"}, ignore...)
+	t.argv = append(t.argv, t.reach(data))
+	_, err := t.run(ctx)
 	return err
 }
+
+// pgVersion is a version as PG_VERSION has it: 17, or 9.6 before the tenth.
+var pgVersion = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
 
 // program finds a program of PostgreSQL of the server's version: PATH may have a later one, or
 // Debian's wrapper, which chooses a server by itself.
@@ -221,7 +244,8 @@ func program(bin, data, name string) string {
 		return filepath.Join(bin, name)
 	}
 	version, _ := os.ReadFile(filepath.Join(data, "PG_VERSION"))
-	if v := strings.TrimSpace(string(version)); v != "" {
+	// Whoever the data belongs to writes it; what else it may say could lead to a program of theirs.
+	if v := strings.TrimSpace(string(version)); pgVersion.MatchString(v) {
 		for _, dir := range []string{"/usr/lib/postgresql/" + v + "/bin", "/usr/pgsql-" + v + "/bin"} {
 			if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 				return filepath.Join(dir, name)

@@ -1,14 +1,16 @@
 package source
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden/format"
@@ -59,6 +61,9 @@ func NewRedis(name string, o RedisOptions) (*Redis, error) {
 // Name is the configuration's.
 func (r *Redis) Name() string { return r.name }
 
+// Made says whether an export is of such a server. Where it keeps its data only the server knows.
+func (*Redis) Made(in format.Source) bool { return in.Type == typeRedis }
+
 // Prepare lets the server save its data and copies the file.
 func (r *Redis) Prepare(ctx context.Context, dir string) (*Export, error) {
 	ctx, cancel := limited(ctx, r.o.Limit)
@@ -96,6 +101,12 @@ func (r *Redis) export(ctx context.Context, dir string) (*Export, error) {
 	return l.export(ctx, r.name, dir, rdb)
 }
 
+// The types in a golden's header of the saved file, which Verify can check, and of what stands for the log.
+const (
+	typeRedis    = "redis"
+	typeRedisLog = "redis-log"
+)
+
 // redisLayout is where a server keeps its data.
 type redisLayout struct {
 	// rdb is the file that BGSAVE writes.
@@ -114,7 +125,7 @@ func (l redisLayout) export(ctx context.Context, name, dir string, rdb *os.File)
 	e := &Export{
 		Overlays: map[string]string{},
 		Exclude:  []string{filepath.Join(GlobQuote(filepath.Dir(l.rdb)), "temp-*.rdb")},
-		Sources:  []format.Source{{Name: name, Type: "redis", Path: l.rdb}},
+		Sources:  []format.Source{{Name: name, Type: typeRedis, Path: l.rdb}},
 	}
 	info, err := rdb.Stat()
 	if err != nil {
@@ -134,21 +145,23 @@ func (l redisLayout) export(ctx context.Context, name, dir string, rdb *os.File)
 	if err := copyTo(ctx, saved, rdb); err != nil {
 		return nil, err
 	}
-	if err := adopt(saved, l.rdb); err != nil {
+	if err := adopt(saved, rdb); err != nil {
 		return nil, err
 	}
 	if err := checkRDB(ctx, saved); err != nil {
 		return nil, err
 	}
 	e.Overlays[l.rdb] = saved
-	switch {
-	case l.manifest != "":
-		e.Overlays[l.log] = folder
-		return e, l.adoptLog(folder)
-	case l.log != "":
-		e.Overlays[l.log] = saved
+	if l.log == "" {
+		return e, nil
 	}
-	return e, nil
+	e.Sources = append(e.Sources, format.Source{Name: name, Type: typeRedisLog, Path: l.log})
+	if l.manifest == "" {
+		e.Overlays[l.log] = saved
+		return e, nil
+	}
+	e.Overlays[l.log] = folder
+	return e, l.adoptLog(folder, rdb)
 }
 
 // writeManifest makes the folder of an append-only file with a base alone.
@@ -162,26 +175,34 @@ func (l redisLayout) writeManifest(folder, base string) error {
 
 // adoptLog gives the folder and the manifest the owner and mode of the live ones. Where there are
 // none yet, the saved file shows whose they are.
-func (l redisLayout) adoptLog(folder string) error {
-	manifest := filepath.Join(folder, l.manifest)
-	if err := adopt(manifest, cmp.Or(existing(filepath.Join(l.log, l.manifest)), l.rdb)); err != nil {
+func (l redisLayout) adoptLog(folder string, rdb *os.File) error {
+	if _, err := l.adopt(filepath.Join(folder, l.manifest), filepath.Join(l.log, l.manifest), rdb); err != nil {
 		return err
 	}
-	if live := existing(l.log); live != "" {
-		return adopt(folder, live)
-	}
-	if err := adopt(folder, l.rdb); err != nil {
+	found, err := l.adopt(folder, l.log, rdb)
+	if err != nil || found {
 		return err
 	}
 	return os.Chmod(folder, 0o750) //nolint:gosec // a folder, which Redis makes so or wider
 }
 
-// existing returns path if something is there, or "".
-func existing(path string) string {
-	if _, err := os.Stat(path); err != nil {
-		return ""
+// adopt makes path like a live file or folder among the server's data, or like the saved file where there is
+// none; a link is none, wherever it leads.
+func (l redisLayout) adopt(path, live string, rdb *os.File) (found bool, err error) {
+	dir := filepath.Dir(l.rdb)
+	rel, err := filepath.Rel(dir, live)
+	if err != nil {
+		return false, err
 	}
-	return path
+	f, err := openLive(dir, rel)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+		return false, adopt(path, rdb)
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	return true, adopt(path, f)
 }
 
 // Verify checks a saved file with redis-check-rdb, if that program is here.

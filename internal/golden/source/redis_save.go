@@ -99,7 +99,7 @@ func (s *redisSession) layout(dir string) (redisLayout, error) {
 
 // save makes the server save its data, waits for the end and opens the file.
 func (s *redisSession) save(ctx context.Context, path string) (*os.File, error) {
-	before, err := os.Stat(path)
+	before, err := os.Lstat(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (s *redisSession) save(ctx context.Context, path string) (*os.File, error) 
 		return nil, shivx.Hint(fmt.Errorf("Redis could not save its data: rdb_last_bgsave_status is %q", status),
 			"see the log of Redis; is there space in "+filepath.Dir(path)+", and memory for a second process (vm.overcommit_memory)?")
 	}
-	f, err := os.Open(path)
+	f, err := openLive(filepath.Dir(path), filepath.Base(path)) // a save leaves a file, never a link
 	if err != nil {
 		return nil, shivx.Hint(fmt.Errorf("Redis has saved its data: %w", err), elsewhere)
 	}

@@ -27,6 +27,9 @@ const DefaultLimit = 30 * time.Minute
 type Source interface {
 	// Name is the configuration's, such as "shop".
 	Name() string
+	// Made says whether an export in a golden is of this kind and place: only then may Verify and After be
+	// asked about it. A configuration may have given the name to another database since.
+	Made(in format.Source) bool
 	// Prepare makes an export in a new private folder below dir, which is made when it is missing.
 	// It holds every change that was acknowledged before the call. After an error nothing is left.
 	Prepare(ctx context.Context, dir string) (*Export, error)
@@ -41,8 +44,19 @@ type Verifier interface {
 
 // Finisher is a Source whose restore needs a step once the service runs again.
 type Finisher interface {
-	// After does it. It may be called again after an error.
+	// After does it, for good: nothing takes it back when the restore is undone. It may be called again after
+	// an error.
 	After(ctx context.Context) error
+}
+
+// IsPart says whether an export in a golden is a part of another one of the same name, which stands for it.
+func IsPart(in format.Source) bool { return in.Type == typeTablespace || in.Type == typeRedisLog }
+
+// Resumer is a Source that may owe the live state something after a process was killed.
+type Resumer interface {
+	// Resume does it, and says whether it was due; dir is that of Prepare. What a process has in hand that
+	// runs is not due.
+	Resume(ctx context.Context, dir string) (bool, error)
 }
 
 // Export is what a capture reads in place of the live state. Paths are absolute and clean.
@@ -50,16 +64,13 @@ type Export struct {
 	// Overlays are files and folders to be read in place of those at the paths that are its keys.
 	// There may be nothing at such a path now. Two overlays may be the same file.
 	Overlays map[string]string
-	// Absent are paths that a capture leaves out and a restore removes: it excludes GlobQuote of
-	// them, and the golden's header must not say so, for what a header excludes survives a restore.
-	// SQLite would apply a write-ahead log that it finds beside another state of the database, and
-	// destroy it.
+	// Absent are paths that a capture leaves out and a restore removes, which knows them by the header's
+	// sources; no pattern of a header must name them. SQLite would apply a write-ahead log that it finds
+	// beside another state of the database, and destroy it.
 	Absent []string
-	// Whole are paths that no pattern of the set excludes, with all below them.
-	Whole []string
 	// Exclude are glob patterns of what is left out, and left in place by a restore.
 	Exclude []string
-	// Sources are for the golden's header.
+	// Sources are for the golden's header: one for each overlay that no pattern may thin out.
 	Sources []format.Source
 
 	closers []func(context.Context) error
@@ -105,7 +116,6 @@ func (e *Export) add(other *Export) error {
 	}
 	maps.Copy(e.Overlays, other.Overlays)
 	e.Absent = append(e.Absent, other.Absent...)
-	e.Whole = append(e.Whole, other.Whole...)
 	e.Exclude = append(e.Exclude, other.Exclude...)
 	e.Sources = append(e.Sources, other.Sources...)
 	return nil

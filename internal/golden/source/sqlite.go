@@ -46,6 +46,11 @@ func NewSQLite(name string, o SQLiteOptions) (*SQLite, error) {
 // Name is the configuration's.
 func (s *SQLite) Name() string { return s.name }
 
+// Made says whether an export is of the database.
+func (s *SQLite) Made(in format.Source) bool {
+	return in.Type == format.TypeSQLite && in.Path == s.o.Path
+}
+
 // Prepare copies the database into the export and checks the copy.
 func (s *SQLite) Prepare(ctx context.Context, dir string) (*Export, error) {
 	ctx, cancel := limited(ctx, s.o.Limit)
@@ -61,21 +66,17 @@ func (s *SQLite) Prepare(ctx context.Context, dir string) (*Export, error) {
 	if err := s.export(ctx, f.path, size); err != nil {
 		return nil, errors.Join(err, f.remove())
 	}
+	in := format.Source{Name: s.name, Type: format.TypeSQLite, Path: s.o.Path}
 	return &Export{
 		Overlays: map[string]string{s.o.Path: filepath.Join(f.path, sqliteCopy)},
-		Absent:   sqliteLogs(s.o.Path),
-		Sources:  []format.Source{{Name: s.name, Type: "sqlite", Path: s.o.Path}},
+		Absent:   in.Logs(),
+		Sources:  []format.Source{in},
 		closers:  []func(context.Context) error{f.close},
 	}, nil
 }
 
 // sqliteCopy is the name of the copy in the export.
 const sqliteCopy = "copy.db"
-
-// sqliteLogs are the files beside a database that hold what is not yet in it.
-func sqliteLogs(path string) []string {
-	return []string{path + "-journal", path + "-shm", path + "-wal"}
-}
 
 // size is that of the database with its write-ahead log.
 func (s *SQLite) size() (int64, error) {
@@ -87,7 +88,7 @@ func (s *SQLite) size() (int64, error) {
 		return 0, shivx.Hint(fmt.Errorf("%s is not a file", s.o.Path), "name the database's file itself, not a link to it")
 	}
 	size := info.Size()
-	if wal, err := os.Stat(s.o.Path + "-wal"); err == nil {
+	if wal, err := os.Lstat(s.o.Path + "-wal"); err == nil {
 		size += wal.Size()
 	}
 	return size, nil
@@ -104,7 +105,12 @@ func (s *SQLite) export(ctx context.Context, dir string, size int64) error {
 	if err := checkSQLite(ctx, dir, target, "integrity_check"); err != nil {
 		return shivx.Hint(fmt.Errorf("the copy of %s: %w", s.o.Path, err), "the live database is damaged: restore an older golden")
 	}
-	return adopt(target, s.o.Path)
+	live, err := openLive(filepath.Dir(s.o.Path), filepath.Base(s.o.Path))
+	if err != nil {
+		return err
+	}
+	defer live.Close()
+	return adopt(target, live)
 }
 
 // backup writes the copy. Where a write-ahead log is in use, one read transaction around it pins a

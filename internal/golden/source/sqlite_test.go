@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/testenv"
@@ -242,6 +243,13 @@ func TestSQLiteFullDisk(t *testing.T) {
 	require.ErrorContains(t, err, "MB are missing")
 	require.NotEmpty(t, shivx.HintOf(err))
 	requireNothing(t, dir)
+	// There is room, but none for another file.
+	testenv.Tmpfs(t, dir, "size=200m,nr_inodes=8")
+	_, err = s.Prepare(t.Context(), dir)
+	require.ErrorIs(t, err, unix.ENOSPC)
+	require.Contains(t, shivx.HintOf(err), "remove some files")
+	requireNothing(t, dir)
+	require.NoError(t, unix.Unmount(dir, 0))
 	// It fills up between the look and the copy.
 	err = s.export(t.Context(), dir, -reserve)
 	require.ErrorContains(t, err, "full")

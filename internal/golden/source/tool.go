@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/command"
 )
@@ -25,10 +27,26 @@ import (
 type tool struct {
 	argv []string
 	// as is the user that it runs as; nil: this process's.
-	as  *account
+	as *account
+	// dir is the folder that it works in. Another user gets it as handed, and works in /.
 	dir string
 	env map[string]string
 	in  io.Reader
+	// out takes its standard output; nil: run returns it.
+	out *os.File
+}
+
+// handed is the name of a tool's folder for another user, who may not pass through the folders above: it
+// is handed over open, and the name leads there all the same.
+const handed = "/proc/self/fd/3"
+
+// reach returns the name by which the program reaches a path in its folder.
+func (t tool) reach(path string) string {
+	rel, ok := strings.CutPrefix(path, t.dir)
+	if t.as == nil || t.dir == "" || !ok {
+		return path
+	}
+	return handed + rel
 }
 
 // run runs the program until ctx ends, and returns the end of what it said.
@@ -67,6 +85,17 @@ func (t tool) try(ctx context.Context, flags uintptr) (string, error) {
 	cmd := exec.CommandContext(ctx, t.argv[0], t.argv[1:]...)
 	cmd.Dir, cmd.Env, cmd.SysProcAttr = t.dir, command.Environ(env), attr
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = t.in, &out, &out
+	if t.out != nil {
+		cmd.Stdout = t.out
+	}
+	if t.as != nil && t.dir != "" {
+		dir, err := os.OpenFile(t.dir, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		if err != nil {
+			return "", err
+		}
+		defer dir.Close()
+		cmd.Dir, cmd.ExtraFiles = "/", []*os.File{dir}
+	}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 300 * time.Millisecond
 	if err := cmd.Start(); err != nil {
@@ -74,6 +103,9 @@ func (t tool) try(ctx context.Context, flags uintptr) (string, error) {
 	}
 	err := cmd.Wait()
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it has left, if it was killed itself
+	if cmd.ExtraFiles != nil {
+		return strings.ReplaceAll(string(out), handed, t.dir), err
+	}
 	return string(out), err
 }
 
@@ -133,7 +165,7 @@ func hintFor(err error) string {
 		{"database is locked", "another process keeps the database locked; end its transaction"},
 		{"malformed", "the live database is damaged: restore an older golden"},
 		{"file is not a database", "the file is no SQLite database, or damaged or encrypted"},
-		{"permission denied", "let the user reach the folder of exports and read the database"},
+		{"permission denied", "let the user, and the server, read all that the database has"},
 		{"role \"", "set user to the database's, such as postgres, or name one in dsn"},
 	} {
 		if strings.Contains(text, a.text) {
