@@ -6,10 +6,6 @@ import (
 	"github.com/shivx/shivx"
 )
 
-// LocateSet finds the host of a set that was named without one. It runs on the queue of the runbooks, and
-// refuses with ErrUnknownSet when no host or more than one could be meant.
-var LocateSet = Activity[LocateSetInput, shivx.GoldenTarget]{"LocateSet"}
-
 // The activities of the golden runbooks. All run on the queue of the host whose set it is. Those that copy
 // or read much tell how far they are by heartbeats with a shivx.GoldenProgress, and go on where they were
 // when they are tried again.
@@ -54,8 +50,9 @@ var (
 	LogGolden = Activity[LogGoldenInput, LogResult]{"LogGolden"}
 )
 
-// Error types by which a host says why it did not do what a golden runbook asked for. ErrBusy says that the
-// store, or the set, is locked by another process or host.
+// Error types by which a host says why it did not do what a golden runbook asked for. ErrBusy says that another
+// restore is under way on the host or, of a backup, that the files are those of a restore that is not judged
+// yet. A store that others have locked is waited for until the step's timeout.
 const (
 	// ErrUnknownSet: the set is not in the configuration of the host that was asked.
 	ErrUnknownSet = "UnknownSet"
@@ -67,16 +64,12 @@ const (
 	ErrDamaged = "GoldenDamaged"
 	// ErrNotValid: a staged configuration cannot be read, or its program refuses it.
 	ErrNotValid = "NotValid"
-	// ErrOver: another restore has ended the one that is meant; its state stays in place.
+	// ErrOver: the restore has ended, by its own run before a reset or by another restore. It is not gone on
+	// with; one whose state stays in place is not undone.
 	ErrOver = "RestoreOver"
 	// ErrGoldenFailed: the step failed, and would again.
 	ErrGoldenFailed = "GoldenFailed"
 )
-
-// LocateSetInput names a set without its host.
-type LocateSetInput struct {
-	Set string `json:"set"`
-}
 
 // InspectSetInput names the set to inspect.
 type InspectSetInput struct {
@@ -119,6 +112,8 @@ type TakeGoldenInput struct {
 	Kind   shivx.GoldenKind `json:"kind"`
 	Name   string           `json:"name,omitempty"`
 	Reason string           `json:"reason,omitempty"`
+	// AllowMissing stores a golden although paths of the set are missing, or empty, that the one before has.
+	AllowMissing bool `json:"allow_missing,omitempty"`
 	// Plan counts what would be read and stores nothing.
 	Plan bool `json:"plan,omitempty"`
 }
@@ -253,6 +248,8 @@ type LogGoldenInput struct {
 	Steps       []shivx.GoldenStepReport `json:"steps,omitempty"`
 	Reason      string                   `json:"reason,omitempty"`
 	RequestedBy string                   `json:"requested_by,omitempty"`
+	// Try tells the ends of one run apart: a local restore that was cut off, or got stuck, is taken up again.
+	Try int `json:"try,omitempty"`
 }
 
 // GoldenSummary is what the Temporal UI calls a golden run.

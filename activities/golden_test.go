@@ -22,7 +22,8 @@ func TestGoldenSchedules(t *testing.T) {
 	} {
 		s := list[i]
 		require.Equal(t, want.id, s.ID)
-		require.Equal(t, []string{want.cron}, s.Spec.CronExpressions)
+		require.Equal(t, []string{want.cron + " # " + want.cron + " Europe/Berlin"}, s.Spec.CronExpressions)
+		require.Equal(t, "web-1", s.Memo[shivx.MemoScheduleOwner])
 		require.Equal(t, "Europe/Berlin", s.Spec.TimeZoneName)
 		require.Equal(t, time.Minute, s.Spec.Jitter)
 		require.Equal(t, enumspb.SCHEDULE_OVERLAP_POLICY_SKIP, s.Overlap)
@@ -38,6 +39,25 @@ func TestGoldenSchedules(t *testing.T) {
 	require.Equal(t, target, verify.GoldenTarget)
 
 	require.Empty(t, activities.GoldenSchedules("shivx", target, shivx.GoldenSchedule{TimeZone: "UTC"}))
+}
+
+// TestGoldenSchedulesAreToldApart: whatever a schedule does differently, its plan differs.
+func TestGoldenSchedulesAreToldApart(t *testing.T) {
+	plan := func(queue, set string, s shivx.GoldenSchedule) string {
+		o := activities.GoldenSchedules(queue, shivx.GoldenTarget{Set: set, Host: "web-1"}, s)[0]
+		return o.Action.(*client.ScheduleWorkflowAction).Memo[shivx.MemoSchedulePlan].(string)
+	}
+	one := shivx.GoldenSchedule{Backup: "0 3 * * *", TimeZone: "UTC", Jitter: time.Minute}
+	first := plan("shivx", "shop", one)
+	require.Equal(t, first, plan("shivx", "shop", one))
+	seen := map[string]bool{first: true, plan("other", "shop", one): true, plan("shivx", "system", one): true}
+	for _, s := range []shivx.GoldenSchedule{
+		{Backup: "0 4 * * *", TimeZone: "UTC", Jitter: time.Minute}, {Backup: "0 3 * * *", TimeZone: "CET", Jitter: time.Minute},
+		{Backup: "0 3 * * *", TimeZone: "UTC"}, {Verify: "0 3 * * *", TimeZone: "UTC", Jitter: time.Minute},
+	} {
+		seen[plan("shivx", "shop", s)] = true
+	}
+	require.Len(t, seen, 7)
 }
 
 // TestGoldenRunsAreNamed: every action has what people and searches find its runs by.

@@ -2,8 +2,8 @@
 // without Temporal for the command line.
 //
 // Each step is written to the operational ledger when it has ended, with the time it took. A step that is
-// run again after that returns what it returned before; one that a crash cut off is done again, for which
-// every step of the engine is made.
+// run again after that returns what it returned before, as long as that is still true; one that a crash cut off
+// is done again, for which every step of the engine is made.
 package golden
 
 import (
@@ -102,11 +102,11 @@ func (a *Activities) tell(ctx context.Context) func(shivx.GoldenProgress) {
 
 // refused is an error that the workflow decides on and that is not tried again.
 func refused(kind string, err error) error {
-	msg := err.Error()
+	msg := short(err.Error())
 	if h := shivx.HintOf(err); h != "" {
-		msg += " — " + h
+		msg += " — " + short(h)
 	}
-	return temporal.NewNonRetryableApplicationError(msg, kind, err)
+	return temporal.NewNonRetryableApplicationError(msg, kind, shortened(err))
 }
 
 // kinds say what an error of the engine is to a workflow, the first that fits.
@@ -153,6 +153,8 @@ type step struct {
 	service string
 	timeout time.Duration
 	plan    bool
+	// allowed says whether the step may be taken at all, whatever the ledger has of it; nil: it may.
+	allowed func() error
 }
 
 // record runs a step that has an effect and writes its end to the ledger. One that has ended is not run again,
@@ -170,6 +172,11 @@ func record[Out any](ctx context.Context, a *Activities, s step, line func(Out) 
 		return out, classed(ctx, err)
 	}
 	defer leave()
+	if s.allowed != nil {
+		if err := s.allowed(); err != nil {
+			return out, classed(ctx, err)
+		}
+	}
 	if ended, err := a.ended(s.key, &out); ended || err != nil {
 		return out, err
 	}
@@ -207,7 +214,7 @@ func (s step) record(event string, began time.Time, msg string, details any) shi
 	}
 	return shivx.RecoveryRecord{
 		EventType: event, Component: s.service, Set: s.target.Set, Host: s.target.Host, Severity: sev, Run: s.run, Step: shivx.Step(s.name),
-		Success: &ok, DurationMS: time.Since(began).Milliseconds(), Message: msg, Details: details,
+		Success: &ok, DurationMS: time.Since(began).Milliseconds(), Message: short(msg), Details: details,
 	}
 }
 

@@ -21,24 +21,32 @@ type Local struct {
 	*Activities
 	// Told is told of each step, when it begins and when it has ended.
 	Told func(shivx.GoldenStepReport)
+	// Ended is told of each restore that was cut off and has been ended; nil: nobody is.
+	Ended func(shivx.GoldenRestoreResult)
+	// May is asked once no other local restore can begin, and before anything is done; its error refuses. An
+	// agent that starts from then on waits. Nil: nobody is asked.
+	May func() error
 
 	in      shivx.GoldenRestoreInput
 	restore activities.RestoreInput
 	policy  activities.SetPolicy
 	out     shivx.GoldenRestoreResult
 	job     job
+	try     int       // how often it was taken up
 	since   time.Time // the first stop
 	// swapped is true from before the first rename on until the old state is back, undone after that.
 	swapped, undone bool
 	// healthy is true once the services were judged with the restored state: it stays.
 	healthy bool
+	// removed is true once what was staged of a restore that was cut off is.
+	removed bool
 	// aborted is true for one that was cut off before the swap, ended for one that was put back.
 	aborted, ended bool
 }
 
 // Restore restores a set, after it has ended what earlier restores left. Nobody is asked for approval: who may
 // run it has the host already. The error is restore.ErrBusy while another restore is under way on this host.
-// When ctx ends in the middle, everything is put back as it was.
+// When ctx ends in the middle, everything is put back as it was. It plans nothing: see engine.PlanRestore.
 func (l *Local) Restore(ctx context.Context, in shivx.GoldenRestoreInput) (shivx.GoldenRestoreResult, error) {
 	l.in = in
 	if l.in.Mode == "" {
@@ -47,7 +55,7 @@ func (l *Local) Restore(ctx context.Context, in shivx.GoldenRestoreInput) (shivx
 	id := ulid.Make().String()
 	target := shivx.GoldenTarget{Set: in.Set, Host: l.Config.Host}
 	l.restore = activities.RestoreInput{GoldenTarget: target, Run: "local " + id, Restore: id, Paths: in.Paths, Mode: l.in.Mode, Trust: in.Trust,
-		KeepOld: in.KeepOld, Plan: in.Plan}
+		KeepOld: in.KeepOld}
 	l.out = shivx.GoldenRestoreResult{GoldenResult: shivx.GoldenResult{GoldenTarget: target, Started: time.Now().UTC()}, Restore: id}
 	err := l.alone(ctx, l.run)
 	return l.end(ctx, err)
@@ -55,14 +63,14 @@ func (l *Local) Restore(ctx context.Context, in shivx.GoldenRestoreInput) (shivx
 
 // alone keeps other local restores away while it runs do, and puts back what do has left halfway.
 func (l *Local) alone(ctx context.Context, do func(context.Context) error) error {
-	if l.in.Plan {
-		return do(ctx)
-	}
 	release, err := lockJobs(l.Engine.Journals())
 	if err != nil {
 		return err
 	}
 	defer release()
+	if err := l.may(); err != nil {
+		return err
+	}
 	if err := errors.Join(l.resumeAll(ctx), l.Engine.EndOthers(ctx)); err != nil {
 		return fmt.Errorf("a restore that was cut off must be ended first: %w", err)
 	}
@@ -85,10 +93,7 @@ func (l *Local) run(ctx context.Context) error {
 	if err := l.prepare(ctx); err != nil {
 		return err
 	}
-	if l.in.Plan {
-		return l.files(ctx, shivx.GoldenStepStage, l.StageRestore)
-	}
-	l.job = job{Restore: l.restore, Began: l.out.Started}
+	l.job = job{Format: jobFormat, Restore: l.restore, Began: l.out.Started, Policy: l.policy}
 	if err := l.job.write(l.Engine.Journals()); err != nil {
 		return err
 	}
@@ -142,7 +147,7 @@ func (l *Local) prepare(ctx context.Context) error {
 			return activities.RestoreStep{Summary: "in place, what is needed is verified once it is known", Skipped: true}, nil
 		}
 		v, err := l.VerifyGolden(ctx, activities.VerifyGoldenInput{GoldenTarget: l.restore.GoldenTarget, Run: l.restore.Run,
-			Golden: l.restore.Golden, Paths: l.in.Paths, Trust: l.in.Trust, Plan: l.in.Plan})
+			Golden: l.restore.Golden, Paths: l.in.Paths, Trust: l.in.Trust})
 		if err == nil && v.Damaged > 0 {
 			err = shivx.Hint(fmt.Errorf("%w, and nothing was touched; %s; the first: %s", format.ErrDamaged, v.Summary, v.Damage[0].What),
 				"shivx golden scrub --repair mends what parity can mend; else take an older golden: shivx golden list "+l.in.Set)
@@ -170,9 +175,6 @@ func (l *Local) end(ctx context.Context, err error) (shivx.GoldenRestoreResult, 
 	r := &l.out
 	r.Seconds, r.Swapped = time.Since(r.Started).Seconds(), l.swapped
 	switch {
-	case err == nil && l.in.Plan:
-		r.Outcome, r.Message = shivx.OutcomePlanned, "nothing was changed"
-		return *r, nil
 	case err == nil && l.aborted:
 		r.Outcome, r.Message = shivx.OutcomeAborted, "cut off before the swap; nothing was changed"
 	case err == nil:
@@ -180,13 +182,10 @@ func (l *Local) end(ctx context.Context, err error) (shivx.GoldenRestoreResult, 
 	default:
 		r.Outcome, r.Message = l.failure(ctx, err), err.Error()
 	}
-	if l.in.Plan {
-		return *r, err
-	}
 	rec, logErr := l.LogGolden(context.WithoutCancel(ctx), activities.LogGoldenInput{
 		GoldenTarget: r.GoldenTarget, Run: l.restore.Run, Action: shivx.GoldenRestore, Outcome: r.Outcome, Message: r.Message,
 		Golden: l.restore.Golden, Restore: r.Restore, Started: r.Started, Seconds: r.Seconds, Steps: r.Steps,
-		Reason: l.in.Reason, RequestedBy: l.in.RequestedBy,
+		Reason: l.in.Reason, RequestedBy: l.in.RequestedBy, Try: l.try,
 	})
 	if logErr != nil {
 		l.Logger.Error("the end of the restore is not in the ledger", "error", logErr)
@@ -204,6 +203,8 @@ func (l *Local) failure(ctx context.Context, err error) shivx.Outcome {
 		return shivx.OutcomeAborted
 	case l.undone:
 		return shivx.OutcomeUndone
+	case errors.Is(err, ErrAgent):
+		return shivx.OutcomeRefused
 	}
 	for _, k := range kinds {
 		if o := outcomes[k.kind]; o != "" && errors.Is(err, k.err) {
@@ -241,7 +242,7 @@ func (l *Local) step(name shivx.GoldenStep, service string, do func() (activitie
 	r.Seconds, r.Summary, r.Files, r.Bytes = time.Since(r.Started).Seconds(), done.Summary, done.Files, done.Bytes
 	switch {
 	case err != nil:
-		r.Outcome, r.Summary = shivx.StepFailed, err.Error()
+		r.Outcome, r.Summary = shivx.StepFailed, short(err.Error())
 	case done.Skipped:
 		r.Outcome = shivx.StepSkipped
 	default:

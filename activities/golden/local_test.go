@@ -14,6 +14,7 @@ import (
 	goldenacts "github.com/shivx/shivx/activities/golden"
 	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/internal/golden/restore"
+	"github.com/shivx/shivx/internal/ledger"
 )
 
 func steps(r shivx.GoldenRestoreResult) (names []string) {
@@ -59,20 +60,6 @@ func TestLocalRestore(t *testing.T) {
 		require.Equal(t, shivx.OutcomeRestored, end.Outcome)
 		require.True(t, *end.Success)
 	}
-}
-
-func TestLocalPlan(t *testing.T) {
-	s := makeStage(t)
-	s.take(t, "one")
-	fill(t, s.dir, "good 2")
-	pid := s.pid()
-	r, err := s.local(nil).Restore(t.Context(), shivx.GoldenRestoreInput{GoldenRequest: shivx.GoldenRequest{GoldenTarget: s.target(), Plan: true}})
-	require.NoError(t, err)
-	require.Equal(t, shivx.OutcomePlanned, r.Outcome)
-	require.Positive(t, r.Changes.Changed)
-	require.Equal(t, "good 2", s.word(t))
-	require.Equal(t, pid, s.pid())
-	require.Empty(t, s.left(t))
 }
 
 // TestServiceThatIsNotHealthyIsUndone: the new state does not please the service; the old one is back.
@@ -174,11 +161,18 @@ func TestWhatStaysStoppedIsSaid(t *testing.T) {
 	require.Equal(t, "good 2", s.word(t))
 	require.Empty(t, s.loaded())
 
+	s = s.reopen(t)
+	require.ErrorContains(t, s.local(nil).Resume(t.Context()), "STOPPED")
 	require.NoError(t, os.WriteFile(serve, good, 0o644))
 	s = s.reopen(t)
 	require.NoError(t, s.local(nil).Resume(t.Context()))
 	s.runs(t, "good 2")
 	require.Empty(t, s.left(t))
+	ends := s.ends(t, r.Restore)
+	require.Len(t, ends, 3, "each end is in the ledger")
+	require.Contains(t, ends[0].Message, "STOPPED")
+	require.Contains(t, ends[1].Message, "STOPPED")
+	require.Equal(t, shivx.OutcomeAborted, ends[2].Outcome)
 }
 
 // TestLocalRestoresExcludeEachOther from the first moment on, and no other process resumes what one has.
@@ -284,4 +278,19 @@ func TestStepsTakePlaceOnce(t *testing.T) {
 	require.Equal(t, 1, strings.Count(string(lines), `"event_type":"`+shivx.EventStepFailed+`"`))
 	_, err = s.acts.StopService(t.Context(), activities.ServiceInput{GoldenTarget: s.target(), Service: "nobody", Timeout: s.service(1).Timeout})
 	require.Error(t, err)
+}
+
+// ends are the records of the ends of a local restore.
+func (s *stage) ends(t *testing.T, id string) (ends []shivx.RecoveryRecord) {
+	t.Helper()
+	records, err := ledger.Tail(filepath.Join(s.cfg.Paths.Var, config.OperationalLedger), 1000)
+	require.NoError(t, err)
+	for _, rec := range records {
+		var one shivx.RecoveryRecord
+		require.NoError(t, rec.Decode(&one))
+		if one.Run == "local "+id && one.EventType == shivx.EventGolden {
+			ends = append(ends, one)
+		}
+	}
+	return ends
 }

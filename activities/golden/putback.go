@@ -10,6 +10,7 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
+	"github.com/shivx/shivx/plugins/host"
 )
 
 // undoTimeout bounds the way back after a failure, beside the time that services take.
@@ -30,13 +31,18 @@ func (l *Local) stop(ctx context.Context) error {
 	if len(l.policy.Services) == 0 {
 		return nil
 	}
-	l.job.Services = l.policy.Services
+	l.job.Services, l.job.Ways = l.policy.Services, map[string]way{}
+	for _, name := range l.policy.Services {
+		if w, _, err := l.Activities.way(ctx, name); err == nil { // or else its stop says why
+			l.job.Ways[name] = w
+		}
+	}
 	if err := l.job.write(l.Engine.Journals()); err != nil {
 		return fmt.Errorf("write down which services are stopped: %w", err)
 	}
 	l.since, l.out.Stopped = time.Now(), l.policy.Services
 	for _, name := range slices.Backward(l.policy.Services) {
-		if err := l.service(ctx, shivx.GoldenStepStop, name, l.StopService); err != nil {
+		if err := l.service(ctx, shivx.GoldenStepStop, name); err != nil {
 			return err
 		}
 	}
@@ -46,7 +52,7 @@ func (l *Local) stop(ctx context.Context) error {
 // bringUp starts the services with the restored state, judges them, and ends the restore.
 func (l *Local) bringUp(ctx context.Context) error {
 	for _, name := range l.policy.Services {
-		if err := l.service(ctx, shivx.GoldenStepStart, name, l.StartService); err != nil {
+		if err := l.service(ctx, shivx.GoldenStepStart, name); err != nil {
 			return err
 		}
 	}
@@ -64,7 +70,11 @@ func (l *Local) bringUp(ctx context.Context) error {
 // conclude ends a restore that holds. That the old state could not be removed makes it no worse.
 func (l *Local) conclude(ctx context.Context) error {
 	if err := l.files(ctx, shivx.GoldenStepFinish, l.FinishRestore); err != nil {
-		l.out.Message = "the old state was not removed, the next restore tries again: " + err.Error()
+		l.out.Message = "the old state was not removed, " + again + " tries again, and so does the next restore: " + err.Error()
+		if err := l.job.hold(l.Engine.Journals()); err != nil {
+			l.Logger.Error("the next restore takes this one for one that was given up, and keeps the old state", "error", err)
+		}
+		return nil
 	}
 	if err := l.job.remove(l.Engine.Journals()); err != nil {
 		l.Logger.Error("the restore is over, but its job stays", "error", err)
@@ -96,7 +106,7 @@ func (l *Local) check(ctx context.Context) error {
 // compensate puts everything back as it was: the files, and then the services with them. It goes on when
 // ctx has ended. Whatever it cannot put back, its error says what to do, and the job stays for the next try.
 func (l *Local) compensate(ctx context.Context) error {
-	if l.in.Plan || l.job.Restore.Restore == "" || l.healthy {
+	if l.job.Restore.Restore == "" || l.healthy {
 		return nil
 	}
 	limit := undoTimeout + time.Duration(2*len(l.policy.Services)*insistTries)*l.policy.ServiceTimeout.Std()
@@ -121,7 +131,7 @@ func (l *Local) startAgain(ctx context.Context) error {
 	var down []string
 	var faults []error
 	for _, name := range l.out.Stopped {
-		if err := l.insist(ctx, func() error { return l.service(ctx, shivx.GoldenStepStart, name, l.StartService) }); err != nil {
+		if err := l.insist(ctx, func() error { return l.service(ctx, shivx.GoldenStepStart, name) }); err != nil {
 			down, faults = append(down, name), append(faults, err)
 		}
 	}
@@ -137,17 +147,34 @@ func (l *Local) startAgain(ctx context.Context) error {
 // oldState puts the old files back.
 func (l *Local) oldState(ctx context.Context) error {
 	if !l.swapped {
-		return l.files(ctx, shivx.GoldenStepDiscard, l.DiscardRestore)
+		return l.files(ctx, shivx.GoldenStepDiscard, l.discard)
 	}
-	for _, name := range slices.Backward(l.policy.Services) {
-		if err := l.insist(ctx, func() error { return l.service(ctx, shivx.GoldenStepStop, name, l.StopService) }); err != nil {
-			return fmt.Errorf("the restored state is in place, as %s cannot be stopped: %w", name, err)
-		}
+	if err := l.stopAll(ctx); err != nil {
+		return fmt.Errorf("the restored state is in place: %w", err)
 	}
 	if err := l.insist(ctx, func() error { return l.files(ctx, shivx.GoldenStepUndo, l.UndoRestore) }); err != nil {
 		return fmt.Errorf("the old state could not be put back: %w", err)
 	}
 	l.swapped, l.undone = false, true
+	return nil
+}
+
+// discard removes what was staged. To look how far a restore has come has removed it already, if it was cut off.
+func (l *Local) discard(ctx context.Context, in activities.RestoreInput) (activities.RestoreStep, error) {
+	r, err := l.DiscardRestore(ctx, in)
+	if err == nil && l.removed {
+		r = activities.RestoreStep{Summary: "what was staged is removed"}
+	}
+	return r, err
+}
+
+// stopAll stops the services, whether they run or not.
+func (l *Local) stopAll(ctx context.Context) error {
+	for _, name := range slices.Backward(l.policy.Services) {
+		if err := l.insist(ctx, func() error { return l.service(ctx, shivx.GoldenStepStop, name) }); err != nil {
+			return fmt.Errorf("%s cannot be stopped: %w", name, err)
+		}
+	}
 	return nil
 }
 
@@ -178,10 +205,20 @@ func (*Local) insist(ctx context.Context, do func() error) error {
 	}
 }
 
-func (l *Local) service(ctx context.Context, step shivx.GoldenStep, name string,
-	do func(context.Context, activities.ServiceInput) (activities.RestoreStep, error)) error {
+func (l *Local) service(ctx context.Context, step shivx.GoldenStep, name string) error {
 	return l.step(step, name, func() (activities.RestoreStep, error) {
-		return do(ctx, activities.ServiceInput{GoldenTarget: l.restore.GoldenTarget, Run: l.restore.Run, Restore: l.restore.Restore,
-			Service: name, Attempt: l.job.Tries + 1, Timeout: l.policy.ServiceTimeout})
+		return l.Activities.service(ctx, activities.ServiceInput{GoldenTarget: l.restore.GoldenTarget, Run: l.restore.Run, Restore: l.restore.Restore,
+			Service: name, Attempt: l.job.Tries + 1, Timeout: l.policy.ServiceTimeout}, step, l.way)
 	})
+}
+
+// way is that of the component or, where the configuration does not know it any more, that of the job.
+func (l *Local) way(ctx context.Context, name string) (way, host.Runner, error) {
+	w, plugin, err := l.Activities.way(ctx, name)
+	known, ok := l.job.Ways[name]
+	if err == nil || !ok {
+		return w, plugin, err
+	}
+	plugin, err = l.Plugins.Get(ctx, known.Plugin)
+	return known, plugin, err
 }

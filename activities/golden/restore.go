@@ -2,8 +2,11 @@ package golden
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
@@ -13,19 +16,42 @@ import (
 // files runs one step of a restore's files.
 func (a *Activities) files(ctx context.Context, in activities.RestoreInput, name shivx.GoldenStep, key string,
 	do func(context.Context, engine.Restore, func(shivx.GoldenProgress)) (activities.RestoreStep, error)) (activities.RestoreStep, error) {
-	s, err := a.set(in.GoldenTarget)
-	if err != nil {
+	timeout := endTimeout
+	if s, err := a.set(in.GoldenTarget); err == nil {
+		timeout = s.Timeout
+	} else if !slices.Contains(ends, name) {
 		return activities.RestoreStep{}, err
 	}
 	if key != "" {
 		key = in.Restore + "/" + key
 	}
-	return record(ctx, a, step{target: in.GoldenTarget, run: in.Run, alone: in.Restore, key: key, name: name, timeout: s.Timeout, plan: in.Plan},
+	return record(ctx, a, step{target: in.GoldenTarget, run: in.Run, alone: in.Restore, key: key, name: name, timeout: timeout, plan: in.Plan,
+		allowed: func() error { return a.goesOn(in.Restore, name) }},
 		func(r activities.RestoreStep) string { return r.Summary },
 		func(ctx context.Context) (activities.RestoreStep, error) {
 			return do(ctx, engine.Restore{
 				ID: in.Restore, Set: in.Set, Golden: in.Golden, Only: in.Paths, InPlace: in.Mode == shivx.RestoreInPlace, Trust: in.Trust}, a.tell(ctx))
 		})
+}
+
+// ends are the steps that end a restore. They need nothing of the configuration, which the restore itself may
+// have replaced by one that does not know the set.
+var ends = []shivx.GoldenStep{shivx.GoldenStepUndo, shivx.GoldenStepDiscard, shivx.GoldenStepFinish}
+
+// endTimeout bounds the end of a restore whose set is not configured any more.
+const endTimeout = 6 * time.Hour
+
+// goesOn returns engine.ErrOver for a step that an ended restore does not take. A run that is reset repeats its
+// steps, and the ledger would tell it that they are done, although they were undone since.
+func (a *Activities) goesOn(restore string, name shivx.GoldenStep) error {
+	switch name {
+	case shivx.GoldenStepUndo, shivx.GoldenStepDiscard:
+		return nil
+	case shivx.GoldenStepLoad, shivx.GoldenStepFinish:
+		return a.Engine.CalledOff(restore)
+	default:
+		return a.Engine.Over(restore)
+	}
 }
 
 // StageRestore builds what a restore will put in place, beside the files in use.
@@ -46,10 +72,11 @@ func (a *Activities) StageRestore(ctx context.Context, in activities.RestoreInpu
 
 // changed describes a step that comes with changes.
 func changed(what string, c shivx.GoldenChanges) activities.RestoreStep {
-	return activities.RestoreStep{
-		Summary: fmt.Sprintf("%s%d added, %d removed, %d changed, %d unchanged; %d bytes", what, c.Added, c.Removed, c.Changed, c.Unchanged, c.Bytes),
-		Files:   c.Added + c.Changed + c.Removed, Bytes: c.Bytes, Changes: &c,
+	summary := fmt.Sprintf("%s%d added, %d removed, %d changed, %d unchanged; %d bytes", what, c.Added, c.Removed, c.Changed, c.Unchanged, c.Bytes)
+	if c.Replaced > 0 { // as a whole, without comparing
+		summary = fmt.Sprintf("%s%d files; %d bytes", what, c.Replaced, c.Bytes)
 	}
+	return activities.RestoreStep{Summary: summary, Files: c.Added + c.Changed + c.Removed + c.Replaced, Bytes: c.Bytes, Changes: &c}
 }
 
 // ValidateRestore runs the set's validations on what is staged.
@@ -58,15 +85,18 @@ func (a *Activities) ValidateRestore(ctx context.Context, in activities.RestoreI
 	return a.files(ctx, in, shivx.GoldenStepValidate, "",
 		func(ctx context.Context, r engine.Restore, _ func(shivx.GoldenProgress)) (activities.RestoreStep, error) {
 			n, err := a.Engine.Validate(ctx, r)
-			return activities.RestoreStep{Summary: fmt.Sprintf("%d staged files are valid", n), Skipped: n == 0, Files: n}, err
+			return activities.RestoreStep{Summary: "valid: " + counted(n, "staged file"), Skipped: n == 0, Files: n}, err
 		})
 }
 
 // SwapRestore puts what is staged in place and keeps what was there.
 func (a *Activities) SwapRestore(ctx context.Context, in activities.RestoreInput) (activities.RestoreStep, error) {
 	return a.files(ctx, in, shivx.GoldenStepSwap, "swap", func(ctx context.Context, r engine.Restore, _ func(shivx.GoldenProgress)) (activities.RestoreStep, error) {
+		if err := a.keepDown(ctx, in); err != nil {
+			return activities.RestoreStep{}, err
+		}
 		c, err := a.Engine.Swap(ctx, r)
-		return changed("in place: ", engine.Summary(c)), err
+		return changed("exchanged: ", engine.Summary(c)), err
 	})
 }
 
@@ -74,17 +104,24 @@ func (a *Activities) SwapRestore(ctx context.Context, in activities.RestoreInput
 func (a *Activities) LoadRestore(ctx context.Context, in activities.RestoreInput) (activities.RestoreStep, error) {
 	return a.files(ctx, in, shivx.GoldenStepLoad, "load", func(ctx context.Context, r engine.Restore, _ func(shivx.GoldenProgress)) (activities.RestoreStep, error) {
 		done, err := a.Engine.Load(ctx, r)
-		summary := []string{fmt.Sprintf("%d databases loaded", done.Databases)}
+		summary := []string{"loaded: " + counted(done.Databases, "database")}
 		for _, j := range done.Ledgers {
 			summary = append(summary, j.String())
 		}
-		return activities.RestoreStep{Summary: strings.Join(summary, "; "), Skipped: done.Databases == 0 && len(done.Ledgers) == 0}, err
+		return activities.RestoreStep{Summary: short(strings.Join(summary, "; ")), Skipped: done.Databases == 0 && len(done.Ledgers) == 0}, err
 	})
 }
 
 // UndoRestore puts back what was there.
 func (a *Activities) UndoRestore(ctx context.Context, in activities.RestoreInput) (activities.RestoreStep, error) {
-	return a.end(ctx, in, shivx.GoldenStepUndo, "the old state is back", a.Engine.Undo)
+	return a.end(ctx, in, shivx.GoldenStepUndo, "the old state is back", func(ctx context.Context, r engine.Restore) (bool, error) {
+		if state, err := a.Engine.State(in.Restore); err != nil || mayRename(state) {
+			if err := errors.Join(err, a.keepDown(ctx, in)); err != nil {
+				return false, err
+			}
+		}
+		return a.Engine.Undo(ctx, r)
+	})
 }
 
 // DiscardRestore removes what was staged.
@@ -111,6 +148,6 @@ func (a *Activities) FinishRestore(ctx context.Context, in activities.RestoreInp
 		if len(kept) > 0 {
 			summary = fmt.Sprintf("the old state is kept in %s", kept)
 		}
-		return activities.RestoreStep{Summary: summary}, err
+		return activities.RestoreStep{Summary: short(summary)}, err
 	})
 }

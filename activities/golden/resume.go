@@ -4,18 +4,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/shivx/shivx"
-	"github.com/shivx/shivx/activities"
 	engine "github.com/shivx/shivx/internal/golden"
+	"github.com/shivx/shivx/internal/golden/restore"
 )
 
 // Resume ends the local restores that were killed: what had begun to swap is in place and is judged, what had
-// not is removed; either way the services run afterwards. The error is restore.ErrBusy while a process of
-// this host is restoring: its jobs are its own.
+// not is removed; either way the services run afterwards. Then it does what backups that were killed owe, such as to
+// start what they had stopped. The error is restore.ErrBusy while a process of this host is restoring: its jobs are
+// its own, and nothing is started.
 func (l *Local) Resume(ctx context.Context) error {
-	if paths, err := jobs(l.Engine.Journals()); err != nil || len(paths) == 0 {
+	err := l.resumeRestores(ctx)
+	if errors.Is(err, restore.ErrBusy) {
+		return err
+	}
+	return errors.Join(err, l.Engine.ResumeSources(ctx))
+}
+
+func (l *Local) resumeRestores(ctx context.Context) error {
+	halfway, err := jobs(l.Engine.Journals(), jobSuffix)
+	if err != nil {
+		return err
+	}
+	hold, err := jobs(l.Engine.Journals(), holdSuffix)
+	if err != nil || len(halfway)+len(hold) == 0 {
 		return err
 	}
 	release, err := lockJobs(l.Engine.Journals())
@@ -23,16 +38,34 @@ func (l *Local) Resume(ctx context.Context) error {
 		return err
 	}
 	defer release()
+	if err := l.may(); err != nil {
+		return err
+	}
 	return l.resumeAll(ctx)
 }
 
-// resumeAll resumes every job. The caller has the lock.
+// resumeAll resumes every job, and removes the old states of restores that hold. The caller has the lock.
 func (l *Local) resumeAll(ctx context.Context) error {
-	paths, err := jobs(l.Engine.Journals())
+	hold, err := jobs(l.Engine.Journals(), holdSuffix)
+	if err != nil {
+		return err
+	}
+	paths, err := jobs(l.Engine.Journals(), jobSuffix)
 	if err != nil {
 		return err
 	}
 	var errs []error
+	for _, p := range hold {
+		j, err := readJob(p)
+		if err == nil {
+			one := &Local{Activities: l.Activities, Told: l.Told, restore: j.Restore}
+			err = one.files(ctx, shivx.GoldenStepFinish, one.FinishRestore)
+		}
+		if err == nil {
+			err = os.Remove(p)
+		}
+		errs = append(errs, err)
+	}
 	for _, p := range paths {
 		j, err := readJob(p)
 		if err == nil {
@@ -46,15 +79,20 @@ func (l *Local) resumeAll(ctx context.Context) error {
 // resume ends one job. A restore that had to be undone has ended as well; what stays halfway is an error.
 func (l *Local) resume(ctx context.Context, j job) error {
 	j.Tries++
-	one := &Local{Activities: l.Activities, Told: l.Told, job: j, restore: j.Restore}
+	one := &Local{Activities: l.Activities, Told: l.Told, job: j, restore: j.Restore, policy: j.Policy, try: j.Tries}
+	one.policy.Services = j.Services
 	one.in = shivx.GoldenRestoreInput{Mode: j.Restore.Mode, KeepOld: j.Restore.KeepOld}
 	one.in.Reason = "its process was killed"
+	one.out.Golden = &shivx.GoldenInfo{ID: j.Restore.Golden, Set: j.Restore.Set} // its store need not be there
 	one.out.GoldenTarget, one.out.Started, one.out.Restore, one.out.Stopped = j.Restore.GoldenTarget, j.Began, j.Restore.Restore, j.Services
 	err := one.takeUp(ctx)
 	if err != nil && len(one.out.Stopped) > 0 {
 		err = shivx.Hint(fmt.Errorf("%w; may be STOPPED: %s", err, strings.Join(one.out.Stopped, ", ")), shivx.HintOf(err))
 	}
-	_, err = one.end(ctx, err)
+	res, err := one.end(ctx, err)
+	if l.Ended != nil {
+		l.Ended(res)
+	}
 	if err != nil && one.ended {
 		one.Logger.Warn("a restore that was cut off did not hold; the old state is back", "restore", j.Restore.Restore, "error", err)
 		return nil
@@ -68,11 +106,13 @@ func (l *Local) takeUp(ctx context.Context) error {
 	if err := l.job.write(dir); err != nil {
 		return err
 	}
-	var err error
-	if l.policy, err = l.InspectSet(ctx, activities.InspectSetInput{GoldenTarget: l.restore.GoldenTarget}); err != nil {
-		return Plain(err)
+	if err := l.halt(ctx); err != nil {
+		return err
 	}
-	l.policy.Services = l.job.Services
+	before, err := l.Engine.State(l.restore.Restore)
+	if err != nil {
+		return err
+	}
 	standing, err := l.Engine.Standing(ctx, l.restore.Restore)
 	if err != nil {
 		return err
@@ -83,7 +123,7 @@ func (l *Local) takeUp(ctx context.Context) error {
 			err = l.job.remove(dir)
 		}
 	case engine.OldState:
-		l.aborted = true
+		l.aborted, l.removed = true, before == restore.StateStaging || before == restore.StateStaged
 		err = l.compensate(ctx)
 	case engine.Unjudged:
 		l.swapped = true
@@ -92,4 +132,17 @@ func (l *Local) takeUp(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// halt stops the services before files are exchanged: after a power failure the host has started them by
+// itself, with what was in place by then.
+func (l *Local) halt(ctx context.Context) error {
+	state, err := l.Engine.State(l.restore.Restore)
+	if err != nil || !mayRename(state) {
+		return err
+	}
+	if err := l.stopAll(ctx); err != nil {
+		return fmt.Errorf("nothing was changed yet, the restore is %s: %w", state, err)
+	}
+	return nil
 }

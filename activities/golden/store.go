@@ -3,6 +3,9 @@ package golden
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/shivx/shivx"
@@ -46,17 +49,22 @@ func (a *Activities) TakeGolden(ctx context.Context, in activities.TakeGoldenInp
 		func(r activities.TakeGoldenResult) string { return r.Summary },
 		func(ctx context.Context) (activities.TakeGoldenResult, error) {
 			info, got, err := a.Engine.Take(ctx, engine.Order{
-				Set: in.Set, Kind: in.Kind, Name: in.Name, Run: in.Run, Until: keepUntil(s, in.Kind, time.Now()), Plan: in.Plan}, a.tell(ctx))
+				Set: in.Set, Kind: in.Kind, Name: in.Name, Run: in.Run, Until: keepUntil(s, in.Kind, time.Now()),
+				AllowMissing: in.AllowMissing, Plan: in.Plan}, a.tell(ctx))
 			return activities.TakeGoldenResult{Summary: tookLine(info, got, in.Plan), Golden: info, Capture: got}, err
 		})
 }
 
 func tookLine(info shivx.GoldenInfo, got shivx.GoldenCapture, plan bool) string {
+	line := fmt.Sprintf("golden %s: %s with %d bytes; %d unchanged, %d bytes read, %d stored",
+		info.ID, counted(info.Files, "file"), info.Bytes, got.Unchanged, got.BytesRead, got.BytesStored)
 	if plan {
-		return fmt.Sprintf("would store %d files with %d bytes; %d are known to be unchanged", info.Files, info.Bytes, got.Unchanged)
+		line = fmt.Sprintf("would store %s with %d bytes; %d known to be unchanged", counted(info.Files, "file"), info.Bytes, got.Unchanged)
 	}
-	return fmt.Sprintf("golden %s: %d files with %d bytes; %d unchanged, %d bytes read, %d stored",
-		info.ID, info.Files, info.Bytes, got.Unchanged, got.BytesRead, got.BytesStored)
+	if len(got.Missing) > 0 {
+		line += "; MISSING, a restore removes them: " + strings.Join(got.Missing, ", ")
+	}
+	return strings.Join(append([]string{line}, got.Warnings...), "; ")
 }
 
 // PruneGoldens removes what the set's retention does not ask for.
@@ -68,9 +76,9 @@ func (a *Activities) PruneGoldens(ctx context.Context, in activities.PruneGolden
 	return record(ctx, a, step{target: in.GoldenTarget, run: in.Run, alone: in.Run, key: in.Run + "/prune", name: shivx.GoldenStepPrune, timeout: s.Timeout, plan: in.Plan},
 		func(r activities.PruneGoldensResult) string { return r.Summary },
 		func(ctx context.Context) (activities.PruneGoldensResult, error) {
-			r, err := a.Engine.Prune(ctx, in.Set, in.Kind, in.Plan, a.tell(ctx))
+			r, err := a.Engine.Prune(ctx, engine.PruneOrder{Set: in.Set, Kind: in.Kind, Plan: in.Plan}, a.tell(ctx))
 			return activities.PruneGoldensResult{
-				Summary: fmt.Sprintf("removed %d goldens, %d stay, %d bytes freed", len(r.Removed), r.Kept, r.Freed),
+				Summary: fmt.Sprintf("removed %s, %d stay, %d bytes freed", counted(len(r.Removed), "golden"), r.Kept, r.Freed),
 				Removed: r.Removed, Kept: r.Kept, Freed: r.Freed,
 			}, err
 		})
@@ -88,7 +96,7 @@ func (a *Activities) VerifyGolden(ctx context.Context, in activities.VerifyGolde
 			r, err := a.Engine.Verify(ctx, engine.VerifyOrder{
 				Set: in.Set, Golden: in.Golden, Paths: in.Paths, All: in.All, Repair: in.Repair, Trust: in.Trust, Plan: in.Plan}, a.tell(ctx))
 			return activities.VerifyGoldenResult{
-				Summary: fmt.Sprintf("%d goldens, %d files, %d stored bytes: %d places damaged, %d repaired", r.Goldens, r.Files, r.Bytes, r.Damaged, r.Repaired),
+				Summary: fmt.Sprintf("%s, %s, %d stored bytes: %s damaged, %d repaired", counted(r.Goldens, "golden"), counted(r.Files, "file"), r.Bytes, counted(r.Damaged, "place"), r.Repaired),
 				Goldens: r.Goldens, Files: r.Files, Bytes: r.Bytes, Damaged: r.Damaged, Repaired: r.Repaired, Damage: r.Damage,
 			}, err
 		})
@@ -103,11 +111,19 @@ func (a *Activities) LogGolden(ctx context.Context, in activities.LogGoldenInput
 	if !ok {
 		sev = shivx.SeverityError
 	}
-	rec, err := a.Ledger.Append(ctx, in.Run+"/end", shivx.RecoveryRecord{
-		EventID: in.Run + "/end", Timestamp: time.Now().UTC(), EventType: shivx.EventGolden, Set: in.Set, Host: in.Host, Severity: sev, Run: in.Run,
-		Outcome: in.Outcome, Success: &ok, DurationMS: int64(in.Seconds * 1000), Message: in.Message,
+	key := in.Run + "/end"
+	if in.Try > 0 {
+		key += "/" + strconv.Itoa(in.Try)
+	}
+	steps := slices.Clone(in.Steps)
+	for i := range steps {
+		steps[i].Summary = short(steps[i].Summary)
+	}
+	rec, err := a.Ledger.Append(ctx, key, shivx.RecoveryRecord{
+		EventID: key, Timestamp: time.Now().UTC(), EventType: shivx.EventGolden, Set: in.Set, Host: in.Host, Severity: sev, Run: in.Run,
+		Outcome: in.Outcome, Success: &ok, DurationMS: int64(in.Seconds * 1000), Message: short(in.Message),
 		Details: map[string]any{
-			"action": in.Action, "golden": in.Golden, "restore": in.Restore, "started": in.Started, "steps": in.Steps,
+			"action": in.Action, "golden": in.Golden, "restore": in.Restore, "started": in.Started, "steps": steps,
 			"reason": in.Reason, "requested_by": in.RequestedBy,
 		},
 	})

@@ -114,6 +114,9 @@ func TakeUp(ctx context.Context, varDir string, record func(ctx context.Context,
 
 func takeUp(ctx context.Context, path string, record func(ctx context.Context, path, key string, event any) error) error {
 	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // another process has taken it up
+	}
 	if err != nil {
 		return err
 	}
@@ -128,5 +131,8 @@ func takeUp(ctx context.Context, path string, record func(ctx context.Context, p
 	if err := record(ctx, r.Ledger, key, r.Event); err != nil {
 		return err
 	}
-	return os.Remove(path)
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package golden_test
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -50,4 +51,21 @@ func TestRecordsOfALocalRestoreAreSettled(t *testing.T) {
 	left, err := os.ReadDir(filepath.Join(dir, "recovery", "golden", "unrecorded"))
 	require.NoError(t, err)
 	require.Empty(t, left)
+}
+
+// TestRecordsThatAnotherProcessTakesUp at the same time are no error: the agent looks for them all the time.
+func TestRecordsThatAnotherProcessTakesUp(t *testing.T) {
+	dir := t.TempDir()
+	w, err := goldenacts.OpenWaiting(dir)
+	require.NoError(t, err)
+	for range 3 {
+		_, err := w.Append(t.Context(), "key", map[string]string{})
+		require.NoError(t, err)
+	}
+	taken := 0
+	require.NoError(t, goldenacts.TakeUp(t.Context(), dir, func(context.Context, string, string, any) error {
+		taken++
+		return os.RemoveAll(filepath.Join(dir, "recovery", "golden", "unrecorded"))
+	}))
+	require.Equal(t, 1, taken)
 }

@@ -85,6 +85,9 @@ func (a *Agent) open() error {
 	if a.ledger, err = a.openLedger(config.OperationalLedger); err != nil {
 		return err
 	}
+	if err := a.linkConfig(); err != nil {
+		a.log.Warn("commands in the folder above paths.var do not find the configuration by themselves", "error", err)
+	}
 	checkpoints, err := checkpoint.Open(filepath.Join(a.cfg.Paths.Var, "checkpoints"))
 	if err != nil {
 		return fmt.Errorf("open the checkpoints: %w", err)
@@ -151,6 +154,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.temporal(sensing)
 		return nil
 	})
+	group.Go(func() error { a.takeUpRecords(sensing); return nil })
 	group.Go(func() error { a.keepHistory(sensing); return nil })
 	group.Go(func() error { a.counts.Run(sensing); return nil })
 	group.Go(func() error { a.supervise(sensing); return nil })

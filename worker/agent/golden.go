@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/shivx/shivx"
 	goldenacts "github.com/shivx/shivx/activities/golden"
@@ -37,16 +38,48 @@ func (a *Agent) recordIn(ctx context.Context, path, key string, event any) error
 	return err
 }
 
-// resumeRestores ends restores without Temporal that were killed, and records what they could not. It does so
-// before any runbook may begin one.
+// resumeRestores waits for a restore without Temporal that is under way, ends those that were killed, and records
+// what they could not. It does so before any runbook may begin or heal something.
 func (a *Agent) resumeRestores(ctx context.Context) {
-	if err := goldenacts.TakeUp(ctx, a.cfg.Paths.Var, a.recordIn); err != nil {
-		a.log.Error("steps of a local restore are not in the ledger yet", "error", err)
-	}
 	l := goldenacts.Local{Activities: a.golden, Told: func(s shivx.GoldenStepReport) {
 		a.log.Info("a restore that was cut off goes on", "step", s.Name, "service", s.Service, "outcome", s.Outcome, "summary", s.Summary)
 	}}
+	err := l.Await(ctx, func(why error) {
+		a.log.Warn("nothing is healed until a restore in another process has ended", "restore", why)
+	})
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		a.log.Error("it is not known whether a restore is under way in another process", "error", err)
+	}
+	if err := goldenacts.TakeUp(ctx, a.cfg.Paths.Var, a.recordIn); err != nil {
+		a.log.Error("steps of a local restore are not in the ledger yet", "error", err)
+	}
 	if err := l.Resume(ctx); err != nil {
-		a.log.Error("a restore that was cut off could not be ended", "error", err, "hint", shivx.HintOf(err))
+		a.log.Error("what a restore or a backup that was cut off has left could not be ended", "error", err, "hint", shivx.HintOf(err))
+	}
+}
+
+// takeUpEvery is how often is looked for records of restores in other processes, which wait for the agent.
+const takeUpEvery = time.Minute
+
+// takeUpRecords puts into the ledgers, until ctx ends, what restores in other processes have left to the agent.
+func (a *Agent) takeUpRecords(ctx context.Context) {
+	again := time.NewTicker(takeUpEvery)
+	defer again.Stop()
+	for said := ""; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		}
+		now := ""
+		if err := goldenacts.TakeUp(ctx, a.cfg.Paths.Var, a.recordIn); err != nil && ctx.Err() == nil {
+			if now = err.Error(); now != said { // not every minute
+				a.log.Error("steps of a local restore are not in the ledger yet", "error", err)
+			}
+		}
+		said = now
 	}
 }

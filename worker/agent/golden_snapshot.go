@@ -79,6 +79,7 @@ func (a *Agent) startSnapshot(ctx context.Context, t shivx.GoldenTarget, m shivx
 	in := shivx.SafeSnapshotInput{
 		GoldenRequest: shivx.GoldenRequest{GoldenTarget: t, Reason: "LOCKDOWN: " + m.Reason, RequestedBy: m.By},
 		Name:          "lockdown-" + at.Format("20060102T150405Z"),
+		KeepOlder:     true, // those from before an attack are worth more than this one
 	}
 	id := shivx.GoldenID(shivx.GoldenSnapshot, t) + "/lockdown/" + at.Format(time.RFC3339Nano)
 	_, err := a.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{

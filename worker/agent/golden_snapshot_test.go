@@ -121,6 +121,7 @@ func TestALockdownTakesSnapshots(t *testing.T) {
 	require.Equal(t, shivx.SafeSnapshotInput{
 		GoldenRequest: shivx.GoldenRequest{GoldenTarget: shivx.GoldenTarget{Set: "system", Host: "h1"}, Reason: "LOCKDOWN: an intruder", RequestedBy: "ana"},
 		Name:          "lockdown-" + first.At.Format("20060102T150405Z"),
+		KeepOlder:     true,
 	}, l.inputs[0])
 	third := l.change(t, shivx.DefenseNormal, shivx.DefenseLockdown, now.Add(5*time.Second), shivx.ActionLockdown)
 	require.Equal(t, idsOf(third), l.until(t, 2), "what has begun does not begin again after a restart")

@@ -5,10 +5,21 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
 
 	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/plugins/builtin"
 )
+
+// linkConfig leaves a link to the configuration in the agent's folder, by which commands find it.
+func (a *Agent) linkConfig() error {
+	if a.cfg.File == "" {
+		return nil
+	}
+	return renameio.Symlink(a.cfg.File, filepath.Join(a.cfg.Paths.Var, config.Link))
+}
 
 // Load reads the configuration; what is wrong with it is printed to w with the lines it is in.
 func Load(path string, w io.Writer) (*config.Config, error) {

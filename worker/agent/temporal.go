@@ -16,7 +16,6 @@ import (
 	"github.com/shivx/shivx/activities"
 	"github.com/shivx/shivx/activities/component"
 	"github.com/shivx/shivx/activities/degradation"
-	goldenacts "github.com/shivx/shivx/activities/golden"
 	guardianacts "github.com/shivx/shivx/activities/guardian"
 	"github.com/shivx/shivx/activities/recovery"
 	"github.com/shivx/shivx/internal/config"
@@ -81,6 +80,7 @@ func (a *Agent) work(ctx context.Context) error {
 	all.Go(func() { a.changes.Run(ctx) })
 	all.Go(func() { a.configure(ctx) })
 	all.Go(func() { a.startResponse(ctx) })
+	all.Go(func() { a.keepSchedules(ctx) })
 	if a.guardian != nil {
 		all.Go(func() { a.threats.Run(ctx) })
 		all.Go(func() { a.modes.Run(ctx) })
@@ -107,7 +107,6 @@ func (a *Agent) startWorkers(lost func(error)) (stop func(), err error) {
 	runbooks.RegisterDynamicWorkflow(unknownRunbook, workflow.DynamicRegisterOptions{})
 	(&component.Activities{Client: a.client, Config: a.cfg, Components: a.registry}).Register(runbooks)
 	(&guardianacts.Activities{Client: a.client}).Register(runbooks)
-	(&goldenacts.Locator{Client: a.client, Config: a.cfg}).Register(runbooks)
 	// Any agent can tell people of a host that is gone.
 	activities.Escalate.Register(runbooks, a.steps.Escalate)
 	host := sdkworker.New(a.client, shivx.HostQueue(a.cfg.Host), sdkworker.Options{

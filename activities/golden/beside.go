@@ -1,0 +1,48 @@
+package golden
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/shivx/shivx/internal/golden/restore"
+)
+
+// ErrAgent says that the agent of this host runs, which would heal what a local restore stops.
+var ErrAgent = errors.New("the agent of this host runs")
+
+// may asks whether the restore may begin.
+func (l *Local) may() error {
+	if l.May == nil {
+		return nil
+	}
+	return l.May()
+}
+
+// awaitEvery is how often is looked whether a restore in another process has ended.
+const awaitEvery = 500 * time.Millisecond
+
+// Await waits until no other process of this host restores: an agent that has just started must not heal what
+// that one has stopped. Waits is called once, if there is one.
+func (l *Local) Await(ctx context.Context, waits func(error)) error {
+	look := time.NewTicker(awaitEvery)
+	defer look.Stop()
+	for told := false; ; told = true {
+		release, err := lockJobs(l.Engine.Journals())
+		if err == nil {
+			release()
+			return nil
+		}
+		if !errors.Is(err, restore.ErrBusy) {
+			return err
+		}
+		if !told {
+			waits(err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-look.C:
+		}
+	}
+}
