@@ -10,7 +10,7 @@ import (
 type GoldenTarget struct {
 	// Set is the name given in the configuration, such as "system".
 	Set string `json:"set"`
-	// Host is the name of the agent that has the set; "" in a request: the only host that does.
+	// Host is the name of the agent that has the set. Each may have one of that name.
 	Host string `json:"host,omitempty"`
 }
 
@@ -161,6 +161,8 @@ type GoldenBackupInput struct {
 	GoldenRequest
 	// Name is one for people; goldens are found by it.
 	Name string `json:"name,omitempty"`
+	// AllowMissing stores a golden although paths of the set are missing, or empty, that the one before has.
+	AllowMissing bool `json:"allow_missing,omitempty"`
 }
 
 // GoldenVerifyInput is what a person or a schedule gives to GoldenVerify.
@@ -209,6 +211,8 @@ type SafeSnapshotInput struct {
 	Golden string `json:"golden,omitempty"`
 	// Mode of the rollback; RestoreWhole unless it is set.
 	Mode RestoreMode `json:"mode,omitempty"`
+	// KeepOlder removes no older snapshot for the one that is taken.
+	KeepOlder bool `json:"keep_older,omitempty"`
 }
 
 // GoldenSchedule says when the runs of a set start by themselves.

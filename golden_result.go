@@ -71,17 +71,24 @@ type GoldenCapture struct {
 	// BytesRead from the files, BytesStored in the store for what it did not have yet.
 	BytesRead   int64 `json:"bytes_read"`
 	BytesStored int64 `json:"bytes_stored"`
+	// Missing are paths of the set that did not exist, the first ten: a restore of the golden removes them.
+	Missing []string `json:"missing,omitempty"`
+	// Warnings say of a snapshot what would have kept a backup from being taken.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // GoldenChanges is how a restore changes, or would change, what is on the disk.
 type GoldenChanges struct {
-	Added     int64 `json:"added"`
-	Removed   int64 `json:"removed"`
-	Changed   int64 `json:"changed"`
+	Added   int64 `json:"added"`
+	Removed int64 `json:"removed"`
+	Changed int64 `json:"changed"`
+	// Replaced counts the files that a whole restore wrote, which does not compare.
+	Replaced  int64 `json:"replaced,omitempty"`
 	Unchanged int64 `json:"unchanged"`
 	// Bytes that are written.
 	Bytes int64 `json:"bytes"`
-	// Paths are the first of those that change, each with "+", "-" or "~" and a blank before it.
+	// Paths are the first of those that change, each with "+", "-" or "~" and a blank before it. Before them stands,
+	// after "!" and a blank, what else the restore does and cannot undo.
 	Paths []string `json:"paths,omitempty"`
 }
 

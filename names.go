@@ -121,7 +121,12 @@ func IsolationID(source string) string { return "isolation/" + source }
 
 // GoldenID is the workflow id of an action on a set; only one run of each can be open. Whoever starts a
 // run under another id is kept apart by the locks of the store.
-func GoldenID(a GoldenAction, t GoldenTarget) string { return "golden/" + string(a) + "/" + t.String() }
+func GoldenID(a GoldenAction, t GoldenTarget) string {
+	return GoldenPrefix + string(a) + "/" + t.String()
+}
+
+// GoldenPrefix begins the ids of golden runs and of their schedules.
+const GoldenPrefix = "golden/"
 
 // DefenseModeID is the workflow id of the one DefenseMode of a fleet.
 const DefenseModeID = "defense-mode"
@@ -139,4 +144,8 @@ const (
 	// MemoScheduleWhen says in words when it starts something, MemoScheduleTarget for what.
 	MemoScheduleWhen   = "shivx_when"
 	MemoScheduleTarget = "shivx_target"
+	// MemoScheduleOwner names the host whose agent keeps the schedule as its configuration says.
+	MemoScheduleOwner = "shivx_owner"
+	// MemoSchedulePlan, of the runs that such a schedule starts, is a hash of what it was made from.
+	MemoSchedulePlan = "shivx_plan"
 )

@@ -3,7 +3,6 @@ package workflows
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -52,7 +51,7 @@ func (c *control) decided() (granted, open bool) {
 func (c *control) awaitApproval(ctx workflow.Context, what string, a shivx.Approval, note func(workflow.Context, string)) (granted bool, refused string, err error) {
 	c.waiting, c.approval, c.decisions = what, a, nil
 	until := workflow.Now(ctx).Add(a.TTL.Std())
-	note(ctx, fmt.Sprintf("%s waits for %d approval(s) until %s", what, a.Required, until.Format(time.TimeOnly)))
+	note(ctx, fmt.Sprintf("%s waits for %s until %s", what, approvals(a.Required), until.UTC().Format("2006-01-02 15:04:05 UTC")))
 	inTime, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
 		Timeout:      a.TTL.Std(),
 		TimerOptions: workflow.TimerOptions{Summary: "approval of " + what},
@@ -82,4 +81,12 @@ func refusal(ds []Decision, inTime bool, a shivx.Approval) string {
 		return fmt.Sprintf("not approved within %s", a.TTL)
 	}
 	return "not approved"
+}
+
+// approvals counts them in words.
+func approvals(n int) string {
+	if n == 1 {
+		return "1 approval"
+	}
+	return fmt.Sprintf("%d approvals", n)
 }

@@ -109,9 +109,6 @@ func (f *fakeStore) someRun() bool {
 
 func (f *fakeStore) register(env *testsuite.TestWorkflowEnvironment) {
 	workflows.Register(env)
-	activities.LocateSet.Register(env, func(_ context.Context, in activities.LocateSetInput) (shivx.GoldenTarget, error) {
-		return shivx.GoldenTarget{Set: in.Set, Host: "h1"}, f.call("LocateSet")
-	})
 	activities.InspectSet.Register(env, func(_ context.Context, in activities.InspectSetInput) (activities.SetPolicy, error) {
 		p := f.policy
 		p.GoldenTarget = in.GoldenTarget

@@ -13,7 +13,7 @@ func GoldenBackup(ctx workflow.Context, in shivx.GoldenBackupInput) (shivx.Golde
 	if err != nil {
 		return shivx.GoldenBackupResult{}, err
 	}
-	t := &goldenTake{goldenRun: g, kind: shivx.GoldenKindBackup, name: in.Name}
+	t := &goldenTake{goldenRun: g, kind: shivx.GoldenKindBackup, name: in.Name, allowMissing: in.AllowMissing}
 	end := g.conduct(ctx, t)
 	out := shivx.GoldenBackupResult{GoldenResult: g.result(ctx), Capture: t.capture, Removed: t.removed}
 	return out, g.finish(ctx, end, out)

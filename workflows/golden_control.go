@@ -55,10 +55,12 @@ func (g *goldenRun) serve(ctx workflow.Context) error {
 // GoldenStatus is the answer to the query "progress".
 type GoldenStatus struct {
 	shivx.GoldenTarget
-	Action shivx.GoldenAction       `json:"action"`
-	Plan   bool                     `json:"plan,omitempty"`
-	Reason string                   `json:"reason"`
-	Golden *shivx.GoldenInfo        `json:"golden,omitempty"`
+	Action shivx.GoldenAction `json:"action"`
+	Plan   bool               `json:"plan,omitempty"`
+	Reason string             `json:"reason"`
+	Golden *shivx.GoldenInfo  `json:"golden,omitempty"`
+	// Extent says in words how far a restore goes: which paths, how, and which services it stops.
+	Extent string                   `json:"extent,omitempty"`
 	Steps  []shivx.GoldenStepReport `json:"steps"`
 	// WaitsFor says in words what holds the run up.
 	WaitsFor string `json:"waits_for,omitempty"`
@@ -73,6 +75,9 @@ func (g *goldenRun) status() GoldenStatus {
 	s := GoldenStatus{
 		GoldenTarget: g.target, Action: g.action, Plan: g.request.Plan, Reason: g.why(), Golden: g.golden, Steps: g.steps,
 		WaitsFor: g.waitsFor, Outcome: g.outcome, Message: g.message,
+	}
+	if g.extent != nil {
+		s.Extent = g.extent()
 	}
 	if g.control.waiting != "" {
 		a := g.control.approval

@@ -71,7 +71,9 @@ func setupRestore(ctx workflow.Context, a shivx.GoldenAction, kind shivx.GoldenK
 		return nil, err
 	}
 	g.restore = restoreID(ctx)
-	return &goldenRestore{goldenRun: g, in: in, kind: kind, attempts: map[string]int{}}, nil
+	r := &goldenRestore{goldenRun: g, in: in, kind: kind, attempts: map[string]int{}}
+	r.extent = r.describe
+	return r, nil
 }
 
 // restoreID names the restore of a run. It stays when the run is reset, so that what the run has done on
@@ -103,6 +105,9 @@ func (r *goldenRestore) run(ctx workflow.Context) ending {
 
 // changesLine describes changes in one line.
 func changesLine(c shivx.GoldenChanges) string {
+	if c.Replaced > 0 { // as a whole, without comparing
+		return fmt.Sprintf("%d files put back, each path as a whole", c.Replaced)
+	}
 	return fmt.Sprintf("%d added, %d removed, %d changed, %d unchanged", c.Added, c.Removed, c.Changed, c.Unchanged)
 }
 
@@ -124,7 +129,8 @@ func (r *goldenRestore) approve(ctx workflow.Context) error {
 		return nil
 	}
 	return r.step(ctx, shivx.GoldenStepApprove, "", func() (activities.RestoreStep, error) {
-		granted, why, err := r.control.awaitApproval(ctx, "the restore of "+r.target.String()+" from "+r.goldenID(), a, r.note)
+		what := "the restore of " + r.target.String() + " from " + r.goldenID() + " (" + r.describe() + ")"
+		granted, why, err := r.control.awaitApproval(ctx, what, a, r.note)
 		switch {
 		case err != nil:
 			return activities.RestoreStep{}, err
@@ -134,6 +140,36 @@ func (r *goldenRestore) approve(ctx workflow.Context) error {
 		return activities.RestoreStep{Summary: approvedBy(r.control.decisions)}, nil
 	})
 }
+
+// describe says how far the restore goes, for those who approve it.
+func (r *goldenRestore) describe() string {
+	parts := []string{"whole: what was added since is removed"}
+	if r.in.Mode == shivx.RestoreInPlace {
+		parts[0] = "in place: what differs is rewritten, what was added since is removed"
+	}
+	if n := len(r.in.Paths); n > 0 {
+		parts = append(parts, fmt.Sprintf("only %s", strings.Join(r.in.Paths[:min(n, pathsShown)], ", ")))
+		if n > pathsShown {
+			parts[1] += fmt.Sprintf(" and %d more", n-pathsShown)
+		}
+	}
+	switch {
+	case r.in.LeaveServices:
+		parts = append(parts, "no service is stopped, although it may have the files open")
+	case r.inspected:
+		parts = append(parts, "stops and starts "+orNone(strings.Join(r.policy.Services, ", "), "no service"))
+	}
+	if r.in.From != "" && r.in.From != r.target.Host {
+		parts = append(parts, "a golden of the host "+r.in.From)
+	}
+	if n := len(r.in.Trust); n > 0 {
+		parts = append(parts, fmt.Sprintf("believes %d keys that this request names", n))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// pathsShown is how many paths of a restore are named.
+const pathsShown = 5
 
 // approvedBy names those who approved.
 func approvedBy(ds []Decision) string {

@@ -317,7 +317,8 @@ func TestGoldenRestoreShowsWhatItWaitsFor(t *testing.T) {
 	f := newFakeStore("web")
 	f.policy.Approval = shivx.Approval{Required: 1, TTL: shivx.Duration(time.Hour), Grant: true}
 	var seen workflows.GoldenStatus
-	bringBack(t, f, shivx.GoldenRestoreInput{}, func(env *testsuite.TestWorkflowEnvironment) {
+	in := shivx.GoldenRestoreInput{GoldenRequest: asks(), Paths: []string{"/srv/a", "/srv/b"}, Trust: []string{"key"}}
+	bringBack(t, f, in, func(env *testsuite.TestWorkflowEnvironment) {
 		env.RegisterDelayedCallback(func() {
 			v, err := env.QueryWorkflow(shivx.QueryProgress)
 			require.NoError(t, err)
@@ -325,7 +326,11 @@ func TestGoldenRestoreShowsWhatItWaitsFor(t *testing.T) {
 		}, time.Minute)
 	})
 	require.NotNil(t, seen.Approval)
-	require.Contains(t, seen.WaitsFor, "the restore of shop@h1 from g1 waits for 1 approval(s)")
+	for _, said := range []string{"the restore of shop@h1 from g1 (in place", "only /srv/a, /srv/b", "stops and starts web", "1 keys that this request names",
+		") waits for 1 approval until 20"} {
+		require.Contains(t, seen.WaitsFor, said, "people see what they approve")
+	}
+	require.Contains(t, seen.WaitsFor, seen.Extent)
 	require.Equal(t, shivx.StepRunning, steps(seen.Steps, shivx.GoldenStepApprove)[0].Outcome)
 	require.Equal(t, shivx.StepWaiting, steps(seen.Steps, shivx.GoldenStepSwap)[0].Outcome)
 }
@@ -423,20 +428,31 @@ func TestGoldenRestoreRefusesWhatTheHostDoesNotKnow(t *testing.T) {
 	}
 }
 
+func TestScheduledGoldenRunThatIsRefusedTellsPeople(t *testing.T) {
+	f := newFakeStore()
+	f.failing["InspectSet"] = temporal.NewNonRetryableApplicationError("no such set", activities.ErrUnknownSet, nil)
+	in := shivx.GoldenBackupInput{GoldenRequest: asks()}
+	in.Reason = activities.ReasonSchedule
+	out := backUp(t, f, in)
+	require.Equal(t, shivx.OutcomeRefused, out.Outcome)
+	require.Len(t, f.escalated, 1, "nobody looks at how it ends")
+}
+
 func TestGoldenRunbooksRefuseBadInput(t *testing.T) {
 	for name, c := range map[string]struct {
 		book string
 		in   any
 		want string
 	}{
-		"no set":               {shivx.TypeGoldenRestore, map[string]any{}, `{"set":"NAME"}`},
+		"no set":               {shivx.TypeGoldenRestore, map[string]any{}, `{"set":"NAME","host":"HOST"}`},
+		"no host":              {shivx.TypeGoldenRestore, map[string]any{"set": "shop"}, `{"set":"shop","host":"HOST"}`},
 		"no host after the at": {shivx.TypeGoldenBackup, map[string]any{"set": "shop@"}, "is no golden set"},
 		"a path as host":       {shivx.TypeGoldenBackup, map[string]any{"set": "shop", "host": "a/b"}, "is no golden set"},
-		"an unknown mode":      {shivx.TypeGoldenRestore, map[string]any{"set": "shop", "mode": "fast"}, "whole or in-place"},
-		"an unknown action":    {shivx.TypeSafeSnapshot, map[string]any{"set": "shop", "action": "rollback"}, "take or restore"},
-		"a golden to take":     {shivx.TypeSafeSnapshot, map[string]any{"set": "shop", "golden": "latest"}, `"action":"restore"`},
-		"a name to restore":    {shivx.TypeSafeSnapshot, map[string]any{"set": "shop", "action": "restore", "name": "x"}, `"golden"`},
-		"one and all":          {shivx.TypeGoldenVerify, map[string]any{"set": "shop", "golden": "x", "all": true}, `"all"`},
+		"an unknown mode":      {shivx.TypeGoldenRestore, map[string]any{"set": "shop@h1", "mode": "fast"}, "whole or in-place"},
+		"an unknown action":    {shivx.TypeSafeSnapshot, map[string]any{"set": "shop@h1", "action": "rollback"}, "take or restore"},
+		"a golden to take":     {shivx.TypeSafeSnapshot, map[string]any{"set": "shop@h1", "golden": "latest"}, `"action":"restore"`},
+		"a name to restore":    {shivx.TypeSafeSnapshot, map[string]any{"set": "shop@h1", "action": "restore", "name": "x"}, `"golden"`},
+		"one and all":          {shivx.TypeGoldenVerify, map[string]any{"set": "shop@h1", "golden": "x", "all": true}, `"all"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := newEnv(t)

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -23,7 +24,8 @@ type goldenRun struct {
 	policy    activities.SetPolicy
 	inspected bool
 	golden    *shivx.GoldenInfo
-	restore   string // id of the restore; "" in runs that restore nothing
+	restore   string        // id of the restore; "" in runs that restore nothing
+	extent    func() string // how far the restore goes; nil in runs that restore nothing
 	steps     []shivx.GoldenStepReport
 	control   control
 	insisting bool  // something has failed and is tried until it succeeds
@@ -46,11 +48,14 @@ type goldenBook interface {
 // setupGolden checks the request; steps are those that the run is going to take.
 func setupGolden(ctx workflow.Context, a shivx.GoldenAction, in shivx.GoldenRequest, steps ...shivx.GoldenStep) (*goldenRun, error) {
 	if in.Set == "" {
-		return nil, badInput(`the input has no set; give at least {"set":"NAME"}`)
+		return nil, badInput(`the input has no set; give at least {"set":"NAME","host":"HOST"}`)
 	}
 	target, err := shivx.ParseGoldenTarget(in.String())
 	if err != nil {
 		return nil, badInput(err.Error() + " — " + shivx.HintOf(err))
+	}
+	if target.Host == "" { // each host may have a set of that name, and one is not as good as another
+		return nil, badInput(fmt.Sprintf(`the input has no host; write {"set":%q,"host":"HOST"}`, target.Set))
 	}
 	info := workflow.GetInfo(ctx)
 	g := &goldenRun{
@@ -64,7 +69,8 @@ func setupGolden(ctx workflow.Context, a shivx.GoldenAction, in shivx.GoldenRequ
 		return nil, err
 	}
 	g.show(ctx)
-	return g, nil
+	return g, workflow.UpsertTypedSearchAttributes(ctx, activities.AttrRunbook.ValueSet(activities.GoldenRunbook(a)),
+		activities.AttrSet.ValueSet(target.Set), activities.AttrHost.ValueSet(target.Host))
 }
 
 // conduct runs a runbook to its end.
@@ -72,10 +78,7 @@ func (g *goldenRun) conduct(ctx workflow.Context, b goldenBook) ending {
 	work, stop := workflow.WithCancel(ctx)
 	g.listen(ctx, stop)
 
-	end := g.locate(work)
-	if !end.over() {
-		end = g.inspect(work)
-	}
+	end := g.inspect(work)
 	if !end.over() {
 		end = b.run(work)
 	}
@@ -102,25 +105,6 @@ func (g *goldenRun) conduct(ctx workflow.Context, b goldenBook) ending {
 
 // stopped says whether people want the run to end.
 func (g *goldenRun) stopped() bool { return g.control.stop != nil }
-
-// locate finds the host when the run was started without one.
-func (g *goldenRun) locate(ctx workflow.Context) ending {
-	if g.target.Host == "" {
-		queue := workflow.GetInfo(ctx).TaskQueueName
-		t, err := activities.LocateSet.Execute(quickRead(ctx, queue, "find the host of the set "+g.target.Set),
-			activities.LocateSetInput{Set: g.target.Set})
-		if err != nil {
-			return g.failed(err)
-		}
-		g.target = t
-	}
-	err := workflow.UpsertTypedSearchAttributes(ctx, activities.AttrRunbook.ValueSet(activities.GoldenRunbook(g.action)),
-		activities.AttrSet.ValueSet(g.target.Set), activities.AttrHost.ValueSet(g.target.Host))
-	if err != nil {
-		return g.failed(err)
-	}
-	return ending{}
-}
 
 // inspect learns what the host's configuration says about the set.
 func (g *goldenRun) inspect(ctx workflow.Context) ending {
@@ -180,7 +164,7 @@ var goldenOutcomes = map[string]shivx.Outcome{
 // errNotApproved is the type of the error for a restore that people refused.
 const errNotApproved = "NotApproved"
 
-// failed turns an error of a step into the end of the run. A refusal changed nothing: nobody is woken up.
+// failed turns an error of a step into the end of the run.
 func (g *goldenRun) failed(err error) ending {
 	switch {
 	case hostVanished(err):
@@ -195,8 +179,8 @@ func (g *goldenRun) failed(err error) ending {
 		end.outcome = goldenOutcomes[app.Type()]
 	}
 	switch end.outcome {
-	case shivx.OutcomeRefused:
-		end.escalate, end.hint = false, ""
+	case shivx.OutcomeRefused: // whoever asked is told by the end of the run, and nobody asked for what a schedule starts
+		end.escalate, end.hint = g.request.Reason == activities.ReasonSchedule, ""
 	case shivx.OutcomeDamaged:
 		end.hint = "on " + g.target.Host + " shivx golden scrub says what is damaged; an older golden may be whole"
 	default:
@@ -209,7 +193,7 @@ func (g *goldenRun) tell(ctx workflow.Context, o shivx.Outcome, message, hint, k
 	return tell(ctx, activities.EscalateInput{
 		Target: shivx.Target{Component: "golden/" + g.target.Set, Host: g.target.Host},
 		Run:    g.runKey, Outcome: o, Message: string(g.action) + ": " + message, Hint: hint, Key: key,
-	}, g.vanished != nil || g.target.Host == "")
+	}, g.vanished != nil)
 }
 
 // log writes the end of the run to the operational ledger.

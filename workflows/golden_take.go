@@ -11,10 +11,14 @@ import (
 // goldenTake stores a golden of a kind and removes those that the retention of the kind does not ask for.
 type goldenTake struct {
 	*goldenRun
-	kind    shivx.GoldenKind
-	name    string
-	capture shivx.GoldenCapture
-	removed []string
+	kind shivx.GoldenKind
+	name string
+	// keepOlder removes no older golden for the one that is taken.
+	keepOlder bool
+	// allowMissing takes one that lacks what the one before has.
+	allowMissing bool
+	capture   shivx.GoldenCapture
+	removed   []string
 }
 
 var _ goldenBook = (*goldenTake)(nil)
@@ -26,6 +30,10 @@ func (t *goldenTake) run(ctx workflow.Context) ending {
 	end := ending{outcome: shivx.OutcomeStored, message: "stored as " + t.goldenID()}
 	if t.request.Plan {
 		end = ending{outcome: shivx.OutcomePlanned, message: "nothing was stored"}
+	}
+	if t.keepOlder {
+		t.skip(ctx, shivx.GoldenStepPrune, "the older ones stay")
+		return end
 	}
 	// A golden that is stored stays so: what it cannot take the place of needs room alone.
 	if err := t.prune(ctx); err != nil {
@@ -43,7 +51,8 @@ func (t *goldenTake) take(ctx workflow.Context) error {
 	return t.step(ctx, shivx.GoldenStepTake, "", func() (activities.RestoreStep, error) {
 		r, err := activities.TakeGolden.Execute(
 			longCopy(ctx, t.target.Host, "store the files of "+t.target.Set, t.policy.Timeout.Std()),
-			activities.TakeGoldenInput{GoldenTarget: t.target, Run: t.runKey, Kind: t.kind, Name: t.name, Reason: t.why(), Plan: t.request.Plan})
+			activities.TakeGoldenInput{GoldenTarget: t.target, Run: t.runKey, Kind: t.kind, Name: t.name, Reason: t.why(),
+				AllowMissing: t.allowMissing, Plan: t.request.Plan})
 		if err != nil {
 			return activities.RestoreStep{}, err
 		}

@@ -34,13 +34,9 @@ func TestGoldenBackupStoresAndPrunes(t *testing.T) {
 	require.Equal(t, "g2", f.logged[0].Golden)
 }
 
-func TestGoldenBackupFindsTheHostByItself(t *testing.T) {
-	for _, set := range []string{"shop", "shop@h1"} {
-		f := newFakeStore()
-		out := backUp(t, f, shivx.GoldenBackupInput{GoldenRequest: shivx.GoldenRequest{GoldenTarget: shivx.GoldenTarget{Set: set}}})
-		require.Equal(t, shivx.GoldenTarget{Set: "shop", Host: "h1"}, out.GoldenTarget)
-		require.Equal(t, set == "shop", f.did("LocateSet"))
-	}
+func TestGoldenBackupTakesTheHostOutOfTheSet(t *testing.T) {
+	out := backUp(t, newFakeStore(), shivx.GoldenBackupInput{GoldenRequest: shivx.GoldenRequest{GoldenTarget: shivx.GoldenTarget{Set: "shop@h1"}}})
+	require.Equal(t, shivx.GoldenTarget{Set: "shop", Host: "h1"}, out.GoldenTarget)
 }
 
 func TestGoldenBackupPlanStoresNothing(t *testing.T) {
@@ -152,6 +148,15 @@ func TestSafeSnapshotTakes(t *testing.T) {
 	require.Equal(t, []string{"InspectSet", "TakeGolden", "PruneGoldens", "LogGolden"}, f.calls)
 	require.Nil(t, out.Changes)
 	require.True(t, f.running["web"], "taking a snapshot stops nothing")
+}
+
+// TestSafeSnapshotKeepsOlderOnes: an intruder who brings lockdowns about pushes no state from before him out.
+func TestSafeSnapshotKeepsOlderOnes(t *testing.T) {
+	f := newFakeStore("web")
+	out := play[shivx.SafeSnapshotResult](t, f, shivx.TypeSafeSnapshot, shivx.SafeSnapshotInput{GoldenRequest: asks(), KeepOlder: true})
+	require.Equal(t, shivx.OutcomeStored, out.Outcome)
+	require.Equal(t, []string{"InspectSet", "TakeGolden", "LogGolden"}, f.calls)
+	require.Equal(t, shivx.StepSkipped, steps(out.Steps, shivx.GoldenStepPrune)[0].Outcome)
 }
 
 // TestSafeSnapshotRollsBack: a rollback is a restore like any other, approval included.

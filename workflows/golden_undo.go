@@ -32,7 +32,7 @@ func (r *goldenRestore) complete(ctx workflow.Context, end ending) ending {
 	if err != nil {
 		end.message += "; the old state was not removed: " + reason(err)
 		end.escalate = true
-		end.hint = "it takes up room beside the restored files; remove it by hand once nobody needs it"
+		end.hint = "it takes up room beside the restored files; the next restore, or the agent's next start, tries again"
 	}
 	return end
 }
@@ -89,7 +89,7 @@ func (r *goldenRestore) stuck(end ending, err error) ending {
 	end.outcome, end.escalate = shivx.OutcomeFailed, true
 	end.message += "; and the old state could not be put back: " + reason(err)
 	end.hint = "services may be stopped (" + strings.Join(r.down, ", ") + "); on " + r.target.Host +
-		" run shivx golden restore " + r.target.Set + " --local, which first ends this restore, with the old or the new state whole"
+		" stop the agent and run shivx golden restore " + r.target.Set + " --local, which first ends this restore, with the old or the new state whole"
 	return end
 }
 
@@ -115,6 +115,9 @@ func (r *goldenRestore) startAgain(ctx workflow.Context, end ending) ending {
 		end.outcome, end.escalate = shivx.OutcomeFailed, true
 		end.message += "; these services did not start again: " + strings.Join(why, "; ")
 		end.hint = "start them by hand; their files are as they were before"
+		if r.over != "" {
+			end.hint = "start them by hand; their files are as the golden holds them"
+		}
 	case err != nil:
 		end.escalate = true
 		end.message += "; its services run and are not healthy: " + reason(err)

@@ -81,7 +81,7 @@ func (g *goldenRun) verify(ctx workflow.Context, in activities.VerifyGoldenInput
 
 // damaged is the error for damage that is left.
 func damaged(r activities.VerifyGoldenResult) error {
-	msg := fmt.Sprintf("%d places of the store are damaged", r.Damaged)
+	msg := fmt.Sprintf("damaged places of the store: %d", r.Damaged)
 	if i := slices.IndexFunc(r.Damage, func(d shivx.GoldenDamage) bool { return !d.Repaired }); i >= 0 {
 		d := r.Damage[i]
 		msg += fmt.Sprintf("; the first is %s: %s", d.Object, d.What)

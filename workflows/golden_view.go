@@ -111,6 +111,9 @@ func (g *goldenRun) show(ctx workflow.Context) {
 	if g.golden != nil {
 		fmt.Fprintf(&b, "**Golden:** %s\n\n", cell(goldenLine(*g.golden)))
 	}
+	if g.extent != nil {
+		fmt.Fprintf(&b, "**Extent:** %s\n\n", cell(g.extent()))
+	}
 	if g.waitsFor != "" {
 		fmt.Fprintf(&b, "**Waits:** %s\n\n", cell(g.waitsFor))
 	}

@@ -54,7 +54,7 @@ var histories = map[string][]string{
 	"defense-mode": {"configure", "threat", "ELEVATED", "there was no serious threat", "was tampered with", "nobody has confirmed",
 		"TIMER_FIRED", "set-mode", "confirmed: intruder", "all clear", "Escalate"},
 
-	"golden-backup": {"LocateSet", "TakeGolden", "PruneGoldens", "Escalate", "LogGolden", `"outcome":"stored"`},
+	"golden-backup": {"TakeGolden", "PruneGoldens", "Escalate", "LogGolden", `"outcome":"stored"`},
 	"golden-verify": {"VerifyGolden", "packs/ab/abcd.pack", "Escalate", `"outcome":"damaged"`},
 	"golden-restored": {"FindGolden", "VerifyGolden", "approve", "go ahead", "StageRestore", "ValidateRestore", "Busy", "TIMER_FIRED", "StopService",
 		"SwapRestore", "StartService", "LoadRestore", "CheckServices", "FinishRestore", "released", `"outcome":"restored"`},

@@ -9,7 +9,7 @@ import (
 )
 
 // SafeSnapshot keeps the state of a set before something risky is done to it, or rolls back to such a
-// state. A rollback is a restore like any other: people approve it, and it never happens by itself.
+// state. A rollback is a restore like any other: people approve it as the set's configuration asks.
 func SafeSnapshot(ctx workflow.Context, in shivx.SafeSnapshotInput) (shivx.SafeSnapshotResult, error) {
 	switch in.Action {
 	case "", shivx.SnapshotTake:
@@ -30,7 +30,7 @@ func takeSnapshot(ctx workflow.Context, in shivx.SafeSnapshotInput) (shivx.SafeS
 	if err != nil {
 		return shivx.SafeSnapshotResult{}, err
 	}
-	t := &goldenTake{goldenRun: g, kind: shivx.GoldenKindSnapshot, name: in.Name}
+	t := &goldenTake{goldenRun: g, kind: shivx.GoldenKindSnapshot, name: in.Name, keepOlder: in.KeepOlder}
 	end := g.conduct(ctx, t)
 	out := shivx.SafeSnapshotResult{GoldenResult: g.result(ctx), Action: shivx.SnapshotTake, Capture: &t.capture, Removed: t.removed}
 	return out, g.finish(ctx, end, out)

@@ -159,8 +159,17 @@ func welcome(o options, cfg *config.Config, login string) {
 	if login == "" {
 		login, about = "not there", "the log above says why; bin/shivx login makes a link once it is"
 	}
+	up, kill, heal, backup := "It watches over the host "+cfg.Host+".", "", "", ""
+	if _, known := cfg.Component("demo"); known && o.demo != "" {
+		up = "It keeps the demo service on http://127.0.0.1:9471 alive."
+		kill = try("kill -9 $(cat "+relative(pid)+")", "kill the demo service")
+		heal = try("bin/shivx heal demo --plan", "see what a heal would do")
+	}
+	if _, known := cfg.GoldenSet("demo"); known {
+		backup = try("bin/shivx golden backup demo", "store its state; golden restore demo brings it back")
+	}
 	fmt.Printf(`
-  ShivX is up. It keeps the demo service on http://127.0.0.1:9471 alive.
+  ShivX is up. %s
 
     Temporal UI   http://127.0.0.1:%d
     status page   %s
@@ -168,16 +177,15 @@ func welcome(o options, cfg *config.Config, login string) {
 
   In another terminal:
 
-    %-36s kill the demo service
-    bin/shivx runs                       see the run that healed it
-    bin/shivx heal demo --plan           see what a heal would do
-    bin/shivx status --explain           see how the host is, and why
-    bin/shivx ledger verify              prove what was done
-
+%s%s%s%s%s%s
   Ctrl-C stops everything; what is under way goes on at the next start.
 
-`, o.uiPort, login, about, "kill -9 $(cat "+relative(pid)+")")
+`, up, o.uiPort, login, about, kill, try("bin/shivx runs", "see the runs, such as one that healed it"), heal, backup,
+		try("bin/shivx status --explain", "see how the host is, and why"), try("bin/shivx ledger verify", "prove what was done"))
 }
+
+// try is one line of what a new user may try.
+func try(command, what string) string { return fmt.Sprintf("    %-36s %s\n", command, what) }
 
 func relative(path string) string {
 	wd, err := os.Getwd()

@@ -17,6 +17,9 @@ import (
 
 // Config is the whole file: one map with these keys.
 type Config struct {
+	// File is the absolute path of the file it was loaded from, without links.
+	File string `yaml:"-"`
+
 	// Version of the format; 1.
 	Version int `yaml:"version" default:"1" rule:"required"`
 	// Host is this agent's name in the fleet.

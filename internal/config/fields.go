@@ -67,7 +67,7 @@ func fieldsOf(t reflect.Type) []field {
 	var fields []field
 	for _, sf := range reflect.VisibleFields(t) {
 		key, option, _ := strings.Cut(sf.Tag.Get("yaml"), ",")
-		if option == "inline" || key == "" {
+		if option == "inline" || key == "" || key == "-" {
 			continue
 		}
 		fields = append(fields, field{

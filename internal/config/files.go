@@ -1,5 +1,11 @@
 package config
 
+// Link leads, in the configured var folder, to the file that the agent read its configuration from.
+const Link = "shivx.yaml"
+
+// own is what the agent keeps in the var folder, as a glob pattern.
+const own = "{api.token,checkpoints*,dumps,golden,metrics,recovery,resilience,security,shivx.yaml,temporal,work}{,/**}"
+
 // The ledgers of a host, below the configured var folder.
 const (
 	// OperationalLedger holds findings, steps and recoveries.

@@ -66,7 +66,7 @@ type GoldenSet struct {
 	// Sources are databases, and what else cannot be copied while it runs.
 	Sources []GoldenSource `yaml:"sources"`
 	// Services are components, in the order in which a restore starts them; it stops them in reverse.
-	Services []string `yaml:"services" rule:"unique"`
+	Services []string `yaml:"services" default:"(with states: the components that have state.paths, dependencies first)" rule:"unique"`
 	// Validate says which files are read before they are put in place.
 	Validate []GoldenValidation `yaml:"validate"`
 	// Approval that a restore needs.
@@ -115,7 +115,7 @@ type SQLiteSource struct {
 
 // PostgresSource is a PostgreSQL server, stored whole by a base backup with the log that makes it consistent, or one of its databases by pg_dump.
 type PostgresSource struct {
-	// Method base stores the data folder of the whole server; dump stores the databases as pg_dump writes them, which a restore loads once the server runs.
+	// Method base stores the data folder of the whole server; dump stores the databases as pg_dump writes them, which a restore loads once the server runs; when a restore fails after that, what it has loaded stays.
 	Method string `yaml:"method" default:"base" rule:"enum=base|dump"`
 	// DataDirectory of the server, for the method base.
 	DataDirectory string `yaml:"data_directory" rule:"path"`
@@ -174,7 +174,7 @@ type GoldenKeep struct {
 	// Monthly keeps the newest of each of that many months.
 	Monthly int `yaml:"monthly" default:"6" rule:"nonneg"`
 	// ImmutableDays is for how long nobody, not even by hand, removes a backup; 0: it may be at once.
-	ImmutableDays int `yaml:"immutable_days" default:"0" rule:"nonneg"`
+	ImmutableDays int `yaml:"immutable_days" default:"0" rule:"range=0-36500"`
 }
 
 // GoldenSnapshots says when snapshots of a set are taken, and how many are kept.
@@ -225,9 +225,20 @@ func defaultSets(dir, state string) []GoldenSet {
 	setDefaults(reflect.ValueOf(&s).Elem())
 	s.Name, s.States, s.Ledgers, s.Approval.Required, s.Schedule.Verify = "system", true, true, 1, never
 	if dir != "" {
-		s.Paths, s.Exclude = []string{dir}, []string{globOf(state) + "/**"}
+		s.Paths, s.Exclude = []string{dir}, []string{globOf(state) + "/" + own}
 	}
 	return []GoldenSet{s}
+}
+
+// stateful names the components whose files are below state.paths, dependencies first. What has them open
+// must not run while they are swapped.
+func (c *Config) stateful() (names []string) {
+	for _, name := range c.Order() {
+		if component, _ := c.Component(name); len(component.State.Paths) > 0 {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // inheritGolden fills the defaults of the section that come from elsewhere in the file.
@@ -248,6 +259,9 @@ func (d *decoder) inheritGolden() {
 			if p := s.Sources[j].Postgres; p != nil && p.Method == "dump" && !d.has(&p.DumpDirectory) {
 				p.DumpDirectory = filepath.Join(d.cfg.Paths.Var, "dumps", s.Name, s.Sources[j].Name)
 			}
+		}
+		if s.States && !d.has(&s.Services) {
+			s.Services = d.cfg.stateful()
 		}
 		if !d.has(&s.Approval) {
 			s.Approval.Required = 1

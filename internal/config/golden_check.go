@@ -38,6 +38,10 @@ func (d *decoder) checkSet(s *GoldenSet) {
 		}
 	}
 	d.checkApproval(&s.Approval)
+	if s.Approval.Default == "approve" && s.Approval.Required > 0 {
+		d.add(d.atEither(&s.Approval.Default, &s.Approval), "a restore that nobody has approved would begin when the time is over",
+			"write default: deny, or required: 0 when nobody has to approve it")
+	}
 	d.checkServices(s)
 }
 

@@ -25,8 +25,28 @@ func TestGoldenDefaults(t *testing.T) {
 	matched, err := doublestar.Match(system.Exclude[0], "/var/lib/[a] shivx/golden/golden.json")
 	require.NoError(t, err)
 	assert.True(t, matched, "the store is in no backup of itself: %s", system.Exclude)
+	for path, own := range map[string]bool{"api.token": true, "golden": true, "recovery/golden/signing.key": true, "demo/visits": false} {
+		matched, err := doublestar.Match(system.Exclude[0], "/var/lib/[a] shivx/"+path)
+		require.NoError(t, err)
+		assert.Equal(t, own, matched, "%s: a component may keep its state beside ours", path)
+	}
 	_, ok = cfg.GoldenSet("shop")
 	assert.False(t, ok)
+}
+
+func TestServicesOfASetWithStates(t *testing.T) {
+	const src = "version: 1\nhost: h\ncomponents:\n" +
+		"  - {name: web, checks: [{tcp: {address: \"127.0.0.1:1\"}}], depends_on: [db], state: {paths: [/srv/web]}, ladder: [{use: script, with: {recover: [/bin/true]}}]}\n" +
+		"  - {name: db, checks: [{tcp: {address: \"127.0.0.1:2\"}}], state: {paths: [/srv/db]}, ladder: [{use: script, with: {recover: [/bin/true]}}]}\n" +
+		"  - {name: proxy, checks: [{tcp: {address: \"127.0.0.1:3\"}}], ladder: [{use: script, with: {recover: [/bin/true]}}]}\n"
+	cfg, err := Parse("/etc/shivx/shivx.yaml", []byte(src), testKnown)
+	require.NoError(t, err)
+	system, _ := cfg.GoldenSet("system")
+	assert.Equal(t, []string{"db", "web"}, system.Services, "who has the files open is stopped")
+	cfg, err = Parse("/etc/shivx/shivx.yaml", []byte(src+"golden: {sets: [{name: a, states: true, services: []}, {name: b, paths: [x]}]}\n"), testKnown)
+	require.NoError(t, err)
+	assert.Empty(t, cfg.Golden.Sets[0].Services)
+	assert.Empty(t, cfg.Golden.Sets[1].Services)
 }
 
 func TestGoldenSetsReplaceTheDefaultOne(t *testing.T) {

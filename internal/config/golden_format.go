@@ -18,7 +18,7 @@ func checkSignKey(text, _ string) (string, string, string) {
 	if err == nil && len(key) == 32 && signKeyPattern.MatchString(text) {
 		return text, "", ""
 	}
-	return text, "not a public key", "write the 44 characters that shivx golden list --json shows as \"key\""
+	return text, "not a public key", "write the 44 characters that shivx golden list -o json shows as \"key\""
 }
 
 // recipientPattern is what a public key of age, or of SSH, looks like.

@@ -60,7 +60,17 @@ func Load(path string, known Known) (*Config, error) {
 	d.checkPluginFiles()
 	d.checkAccounts()
 	d.checkGoldenAccounts()
-	return d.result()
+	cfg, err := d.result()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.File, err = filepath.EvalSymlinks(path); err == nil {
+		cfg.File, err = filepath.Abs(cfg.File)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	return cfg, nil
 }
 
 // Parse is Load for a text; name stands in problems, and relative paths are relative to its folder.

@@ -53,6 +53,9 @@ func checkFields(t *testing.T, typ reflect.Type, properties map[string]any, walk
 			checkFields(t, f.Type, properties, walk)
 			continue
 		}
+		if tag == "-" { // not of the file
+			continue
+		}
 		property, ok := properties[tag].(map[string]any)
 		if assert.True(t, ok, "%s.%s is not in the schema", typ.Name(), f.Name) {
 			assert.NotEmpty(t, property["description"], "%s.%s has no comment", typ.Name(), f.Name)

@@ -54,9 +54,6 @@ func (s *studio) golden(f *scriptedStore) (host string) {
 	host = "golden-" + s.t.Name()[len("TestRecord/"):]
 	s.work(host, func(w worker.Registry) {
 		workflows.Register(w)
-		activities.LocateSet.Register(w, func(ctx context.Context, in activities.LocateSetInput) (shivx.GoldenTarget, error) {
-			return shivx.GoldenTarget{Set: in.Set, Host: host}, f.step(ctx)
-		})
 		activities.Acquire.Register(w, func(context.Context, activities.AcquireInput) (activities.AcquireResult, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -124,7 +121,7 @@ func (f *scriptedStore) registerRestore(w worker.Registry) {
 // begins starts a golden run as a person does.
 func (s *studio) begins(host, workflowType string, in map[string]any) run {
 	s.t.Helper()
-	in["set"] = "shop"
+	in["set"], in["host"] = "shop", host
 	r, err := s.server.Client().ExecuteWorkflow(s.t.Context(),
 		client.StartWorkflowOptions{ID: workflowType + " " + host, TaskQueue: host, WorkflowTaskTimeout: shivx.TaskTimeout}, workflowType, in)
 	require.NoError(s.t, err)
@@ -157,7 +154,7 @@ func asksOne() shivx.Approval {
 	return shivx.Approval{Required: 1, Of: []string{"ana", "ben"}, TTL: shivx.Duration(time.Hour)}
 }
 
-// goldenBackup finds its host by itself, and cannot remove an older golden.
+// goldenBackup cannot remove an older golden.
 func goldenBackup(s *studio) run {
 	host := s.golden(&scriptedStore{fails: map[string]int{"PruneGoldens": 1}})
 	return s.over(s.begins(host, shivx.TypeGoldenBackup, map[string]any{"name": "before the move"}))
