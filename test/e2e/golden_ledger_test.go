@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -103,7 +102,7 @@ func (s *shop) requireClean(t *testing.T) {
 	jobs, err := filepath.Glob(filepath.Join(journals, "*.services"))
 	require.NoError(t, err)
 	require.Empty(t, jobs)
-	exports, err := os.ReadDir(filepath.Join(s.Var, "recovery", "golden", "exports"))
+	exports, err := filepath.Glob(filepath.Join(s.Var, "recovery", "golden", "exports", "*", "*"))
 	require.NoError(t, err)
 	require.Empty(t, exports)
 }

@@ -248,7 +248,7 @@ func (s *shop) golden(t *testing.T, code int, args ...string) string {
 // restoreApproved runs `shivx golden restore` and answers it with `shivx approve`.
 func (s *shop) restoreApproved(t *testing.T, code int, golden string) string {
 	t.Helper()
-	id := shivx.GoldenID(shivx.GoldenRestore, shivx.GoldenTarget{Set: "shop"})
+	id := shivx.GoldenID(shivx.GoldenRestore, shivx.GoldenTarget{Set: "shop", Host: "golden"})
 	said := make(chan string, 1)
 	go func() {
 		out, got := s.Shivx(s.server, "golden", "restore", golden)

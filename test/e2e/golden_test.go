@@ -82,7 +82,7 @@ func (s *shop) refused(t *testing.T) {
 	s.takeOrders(t)
 	pids := s.pids()
 	mend := s.spoil(t)
-	for _, how := range [][]string{nil, {"--local", "--yes"}} {
+	for _, how := range [][]string{nil, {"--local", "--yes", "--beside-agent"}} {
 		out := s.golden(t, exitTampered, append([]string{"restore", "shop"}, how...)...)
 		t.Logf("refused:\n%s", out)
 		require.Contains(t, out, "damaged")

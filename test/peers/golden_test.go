@@ -51,7 +51,10 @@ func TestBenchGolden(t *testing.T) {
 	programs := goldenPrograms(t, dir, tree)
 	took := make([][5][]float64, len(programs))
 	memory := make([]int64, len(programs))
+	var hash, write []float64
 	for range goldenRounds {
+		h, w := goldenFloor(t, tree, filepath.Join(dir, "floor"))
+		hash, write = append(hash, h), append(write, w)
 		for i := range programs {
 			p := &programs[i]
 			must(t, os.RemoveAll(p.repo))
@@ -65,6 +68,7 @@ func TestBenchGolden(t *testing.T) {
 		}
 	}
 	report(t, programs, took, memory)
+	t.Logf("the machine alone: SHA-256 of all files %.2f s, writing and syncing as much %.2f s", median(hash), median(write))
 }
 
 // prepare makes the repository of a program that wants one made.
@@ -96,7 +100,11 @@ func (p *goldenProgram) step(t *testing.T, tree *goldenTree, s int, took *[]floa
 	*took = append(*took, time.Since(began).Seconds())
 	if s >= 3 {
 		if err := tree.same(p.copied); err != nil {
-			t.Errorf("%s, %s: %v", p.name, goldenSteps[s].name, err)
+			complain := t.Errorf
+			if p.name != "ShivX" { // what a peer leaves undone is worth knowing beside its time
+				complain = t.Logf
+			}
+			complain("%s, %s: not restored as it was: %v", p.name, goldenSteps[s].name, err)
 		}
 	}
 	return rss

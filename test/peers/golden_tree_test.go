@@ -138,8 +138,12 @@ func (g *goldenTree) same(copied string) error {
 	if err != nil {
 		return err
 	}
-	if there, err := count(copied); err != nil || there != here {
-		return fmt.Errorf("%d entries in place of %d: %w", there, here, err)
+	there, err := count(copied)
+	if err != nil {
+		return err
+	}
+	if there != here {
+		return fmt.Errorf("%d entries in place of %d", there, here)
 	}
 	return filepath.WalkDir(g.dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
