@@ -63,7 +63,7 @@ e2e: build ## Heal real services, degrade a host under real pressure, ask by the
 
 # CRASH=short runs a part of the cases, for continuous integration.
 CRASH ?= full
-crash: build $(BIN)/shivx-worker-crash $(BIN)/shivx-local-crash ## Kill worker and server at every step; nothing may be lost or doubled
+crash: build $(BIN)/shivx-worker-crash $(BIN)/shivx-local-crash ## Kill worker, server, backups, restores and prunes; nothing may be lost, doubled or mixed
 	CRASH=$(CRASH) $(GO) test -count=1 -timeout 30m -v $(if $(filter short,$(CRASH)),-skip TestServerAwayForLong) ./test/crash/...
 
 histories: $(BIN)/shivx-local $(BIN)/shivx-worker-crash ## Record anew the histories that the tests of workflows/ replay

@@ -144,6 +144,9 @@ func (a *app) loadConfig(path string) (*config.Config, error) {
 // agentConfig is the configuration of this host's agent; nil when there is none.
 func (a *app) agentConfig() (*config.Config, error) {
 	path := a.configPath()
+	if link, err := filepath.EvalSymlinks(filepath.Join("var", config.Link)); path == "" && err == nil {
+		path = link // that of the agent whose folder lies here
+	}
 	if path == "" {
 		if _, err := os.Stat(filepath.Join("var", config.OperationalLedger)); err == nil {
 			return nil, nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -93,7 +94,7 @@ func (a *app) control(ctx context.Context, f *fleet, arg, name string, in any, d
 	if err != nil {
 		return err
 	}
-	status, err := update[workflows.SelfHealStatus](ctx, f, ref.WorkflowID, ref.RunID, name, in)
+	status, err := update[json.RawMessage](ctx, f, ref.WorkflowID, ref.RunID, name, in) // of whatever kind the run is
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/temporal"
+	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
@@ -78,6 +79,12 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	if advice == "" && code == exitUsage && !a.began && cmd != nil {
 		advice = "see: " + cmd.CommandPath() + " --help"
 	}
+	if isGolden(cmd) {
+		if advice = a.dressed(advice); a.json() {
+			a.reportGolden(err, advice, code)
+			return code
+		}
+	}
 	text := "shivx: " + err.Error()
 	if advice != "" {
 		text += " — " + advice
@@ -90,8 +97,12 @@ func hintOf(err error) string {
 	if h := shivx.HintOf(err); h != "" {
 		return h
 	}
-	if fail, ok := errors.AsType[*sdk.Fail](err); ok {
+	if fail, ok := errors.AsType[*sdk.Fail](err); ok && fail.Hint != "" {
 		return fail.Hint
+	}
+	// Any file may be the one for which there is no room.
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return "make room on that disk, or remove files from it, then do it again"
 	}
 	return ""
 }

@@ -34,6 +34,16 @@ func (f *fleet) result(ctx context.Context, ref activities.RunRef) (workflows.Se
 
 // endOf reads the result of a run out of the error with which it ended.
 func endOf(res workflows.SelfHealResult, err error, ref activities.RunRef) (workflows.SelfHealResult, error) {
+	outcome, message, err := ended(err, ref, &res)
+	if res.Outcome == "" {
+		res.Outcome, res.Message = outcome, message
+	}
+	return res, err
+}
+
+// ended reads into res the result that a failed run has as the details of its error, and says how a run ended
+// that has none.
+func ended(err error, ref activities.RunRef, res any) (outcome shivx.Outcome, message string, fault error) {
 	var (
 		app        *temporal.ApplicationError
 		terminated *temporal.TerminatedError
@@ -42,26 +52,24 @@ func endOf(res workflows.SelfHealResult, err error, ref activities.RunRef) (work
 		ended      *temporal.WorkflowExecutionError
 	)
 	if err == nil {
-		return res, nil
+		return "", "", nil
 	}
 	if !errors.As(err, &ended) {
-		return res, explain("wait for "+ref.WorkflowID, err)
+		return "", "", explain("wait for "+ref.WorkflowID, err)
 	}
 	switch {
 	case errors.As(err, &app):
-		if detailsErr := app.Details(&res); detailsErr != nil || res.Outcome == "" {
-			res.Outcome, res.Message = shivx.OutcomeFailed, app.Message()
-		}
+		_ = app.Details(res) // one without a result has only its message
+		return shivx.OutcomeFailed, app.Message(), nil
 	case errors.As(err, &terminated):
-		res.Outcome, res.Message = outcomeTerminated, "ended by hand in Temporal, without compensation"
+		return outcomeTerminated, "ended by hand in Temporal, without compensation", nil
 	case errors.As(err, &timeout):
-		res.Outcome, res.Message = outcomeTimedOut, "Temporal ended the run"
+		return outcomeTimedOut, "Temporal ended the run", nil
 	case errors.As(err, &canceled):
-		res.Outcome = outcomeCanceled
+		return outcomeCanceled, "", nil
 	default:
-		res.Outcome, res.Message = shivx.OutcomeFailed, err.Error()
+		return shivx.OutcomeFailed, err.Error(), nil
 	}
-	return res, nil
 }
 
 // follow shows a run until it ends.

@@ -3,14 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,17 +26,18 @@ import (
 func (a *app) goldenCommand() *cobra.Command {
 	c := group("golden", "Back up the state of this host, and bring it all back",
 		a.goldenBackupCommand(), a.goldenListCommand(), a.goldenVerifyCommand(), a.goldenRestoreCommand(), a.goldenResumeCommand(),
-		a.goldenDiffCommand(), a.goldenBrowseCommand(), a.goldenScrubCommand(), a.goldenPruneCommand())
+		a.goldenSnapshotCommand(), a.goldenRollbackCommand(), a.goldenDiffCommand(), a.goldenBrowseCommand(), a.goldenScrubCommand(), a.goldenPruneCommand())
 	c.Long = `A golden is a whole copy of the state of a set, at one instant: files, databases, audit logs. The sets stand
 in the configuration, under golden.sets.
 
-backup, verify and restore run as runbooks on Temporal, which resume after a crash and ask for approval.
-With --local they run in this process, with the same steps: that works when all else is down. The others
-read the store on this host directly. On a machine that has lost its configuration, --store DIR brings back
-what a store holds: shivx golden list --store DIR, then restore --store DIR --trust KEY SET.
+backup, verify, restore, snapshot and rollback run as runbooks on Temporal, which resume after a crash and
+ask for approval. With --local the first three run in this process, with the same steps: that works when
+all else is down. The others read the store on this host directly. On a machine that has lost its
+configuration, --store DIR brings back what a store holds: shivx golden list --store DIR, then
+shivx golden restore SET --store DIR --trust KEY.
 
-A golden is named by its id or the beginning of it, by the name it was given, or as "latest"; before it,
-with a slash, stands its set: system/latest.`
+A golden is named by its set, a slash, and its id or the beginning of that, the name it was given, or
+"latest", which is meant where nothing is named: system, system/latest, system/before-upgrade.`
 	return c
 }
 
@@ -47,11 +45,15 @@ with a slash, stands its set: system/latest.`
 type localGolden struct {
 	cfg    *config.Config
 	engine *engine.Engine
-	// acts are there once openSteps has been called.
+	// led is there once openLedger has been called, acts once openSteps has.
+	led  goldenacts.Ledger
 	acts *goldenacts.Activities
 	log  *slog.Logger
-	// bare is true where nothing is known but a store, agent where the agent runs.
-	bare, agent bool
+	// bare is true where nothing is known but a store.
+	bare bool
+	// told is told of each step.
+	told func(shivx.GoldenStepReport)
+
 	// latest is how far the step under way is.
 	mu     sync.Mutex
 	latest shivx.GoldenProgress
@@ -59,12 +61,18 @@ type localGolden struct {
 }
 
 // localGolden opens what a golden command needs of this host to look at its store.
-func (a *app) localGolden(cmd *cobra.Command) (*localGolden, error) {
-	trust, _ := cmd.Flags().GetStringSlice("trust") // not every command has it
-	l := &localGolden{log: slog.New(slog.NewTextHandler(a.err.w, &slog.HandlerOptions{Level: slog.LevelWarn})), bare: a.bare.store != ""}
+func (a *app) localGolden(cmd *cobra.Command, args []string) (*localGolden, error) {
+	l := &localGolden{log: a.logger(), bare: a.bare.store != ""}
+	l.told = func(s shivx.GoldenStepReport) {
+		l.tell(shivx.GoldenProgress{}) // what is left of it is the line that says how it ended
+		a.toldStep(s)
+	}
+	if err := a.bare.check(); err != nil {
+		return nil, err
+	}
 	var err error
 	if l.bare {
-		l.cfg, err = a.bare.config(cmd, trust, l.log)
+		l.cfg, err = a.bare.config(cmd, args, l.log)
 	} else {
 		l.cfg, err = a.agentConfig()
 	}
@@ -75,13 +83,22 @@ func (a *app) localGolden(cmd *cobra.Command) (*localGolden, error) {
 		return nil, hint(usagef("there is no configuration"), "name it: --config FILE; where it is lost, name the store: --store DIR")
 	}
 	if !l.bare {
-		l.cfg.Golden.TrustedKeys = append(l.cfg.Golden.TrustedKeys, trust...)
+		l.cfg.Golden.TrustedKeys = append(l.cfg.Golden.TrustedKeys, a.bare.trust...)
 	}
 	if l.engine, err = engine.Configured(l.cfg, l.log); err != nil {
 		return nil, err
 	}
 	l.close = append(l.close, l.engine.Close)
 	return l, nil
+}
+
+// logger is for what the engine finds on its way.
+func (a *app) logger() *slog.Logger {
+	o := &slog.HandlerOptions{Level: slog.LevelWarn}
+	if a.json() {
+		return slog.New(slog.NewJSONHandler(a.err.w, o))
+	}
+	return slog.New(slog.NewTextHandler(a.err.w, o))
 }
 
 // openSteps opens what the steps of backups and restores need beside the engine.
@@ -96,12 +113,10 @@ func (*app) openSteps(ctx context.Context, l *localGolden) error {
 	if err != nil {
 		return err
 	}
-	led, closeLedger, err := l.ledger(ctx)
-	if err != nil {
+	if err := l.openLedger(ctx); err != nil {
 		return err
 	}
-	l.close = append(l.close, closeLedger)
-	l.acts = &goldenacts.Activities{Config: l.cfg, Engine: l.engine, Checks: monitor, Plugins: plugins, Ledger: led, Logger: l.log, Tell: l.tell}
+	l.acts = &goldenacts.Activities{Config: l.cfg, Engine: l.engine, Checks: monitor, Plugins: plugins, Ledger: l.led, Logger: l.log, Tell: l.tell}
 	return nil
 }
 
@@ -114,123 +129,63 @@ func (l *localGolden) end() error {
 	return errors.Join(errs...)
 }
 
-// ledger returns where steps are recorded: in files, which become records of the operational ledger at the
+// openLedger opens where steps are recorded: in files, which become records of the operational ledger at the
 // end, when a restore has brought it back; while the agent has it, the agent takes them up.
-func (l *localGolden) ledger(ctx context.Context) (goldenacts.Ledger, func() error, error) {
-	l.agent = ledger.InUse(filepath.Join(l.cfg.Paths.Var, config.OperationalLedger))
+func (l *localGolden) openLedger(ctx context.Context) error {
 	w, err := goldenacts.OpenWaiting(l.cfg.Paths.Var)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	l.engine.RecordWith(w.Record)
-	return w, func() error { return w.Settle(context.WithoutCancel(ctx), ledger.Options{Logger: l.log}) }, nil
-}
-
-func (l *localGolden) tell(p shivx.GoldenProgress) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.latest = p
-}
-
-func (l *localGolden) progress() shivx.GoldenProgress {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.latest
-}
-
-// text is the line that shows how far the step under way is.
-func (l *localGolden) text() string {
-	p := l.progress()
-	if p.Step == "" {
-		return ""
-	}
-	line := fmt.Sprintf("%-8s ", p.Step)
-	switch {
-	case p.BytesTotal > 0:
-		line += bar(p.Bytes, p.BytesTotal)
-	case p.Bytes > 0:
-		line += bytesText(p.Bytes)
-	}
-	if p.Rate > 0 {
-		line += fmt.Sprintf(", %s/s", bytesText(int64(p.Rate)))
-		if left := p.BytesTotal - p.Bytes; left > 0 {
-			line += fmt.Sprintf(", %s left", took(time.Duration(float64(left)/p.Rate*float64(time.Second))))
-		}
-	}
-	if p.Files > 0 {
-		line += fmt.Sprintf(", %s", count(int(p.Files), "file"))
-	}
-	return line
+	l.led = w
+	l.close = append(l.close, func() error { return w.Settle(context.WithoutCancel(ctx), ledger.Options{Logger: l.log}) })
+	return nil
 }
 
 // onLocal runs f with the engine of this host, showing how far it is.
 func (a *app) onLocal(f func(ctx context.Context, l *localGolden, args []string) error) func(*cobra.Command, []string) error {
 	return a.does(func(cmd *cobra.Command, args []string) error {
-		l, err := a.localGolden(cmd)
+		l, err := a.localGolden(cmd, args)
 		if err != nil {
-			return err
+			return a.identified(coded(err, exitError))
 		}
 		defer func() {
 			if err := l.end(); err != nil {
-				a.err.line(yellow, "shivx: "+err.Error())
+				l.log.Warn("what was opened could not be closed", "error", err)
 			}
 		}()
 		done := a.showProgress(l)
 		defer done()
-		err = f(cmd.Context(), l, args)
-		if l.bare && errors.Is(err, store.ErrIdentity) {
-			return hint(err, "name the file with the age identity of the store: --identity FILE")
-		}
-		return err
+		return a.identified(coded(f(cmd.Context(), l, args), exitError))
 	})
 }
 
-// showProgress draws a bar for people, and writes a line of JSON each second for programs.
-func (a *app) showProgress(l *localGolden) (done func()) {
-	if !a.json() {
-		p := newProgress(&a.err, l.text)
-		out := a.out.w
-		a.out.w = p.beside(out)
-		return func() { p.end(); a.out.w = out }
+// identified adds how an encrypted store is opened where there is no configuration to say so.
+func (a *app) identified(err error) error {
+	if a.bare.store != "" && a.bare.identity == "" && errors.Is(err, store.ErrIdentity) {
+		return hint(err, "name the file with the age identity of the store: --identity FILE")
 	}
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		t := time.NewTicker(time.Second)
-		defer t.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-t.C:
-				if p := l.progress(); p.Step != "" {
-					_ = a.jsonLine(a.err.w, map[string]any{"progress": p})
-				}
-			}
-		}
-	}()
-	return func() { close(stop); <-stopped }
-}
-
-// jsonLine writes v as one line.
-func (*app) jsonLine(w io.Writer, v any) error {
-	line, err := compactJSON(v)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(line, '\n'))
 	return err
 }
 
-// split reads SET, SET/GOLDEN, or a GOLDEN of the only set.
-func (l *localGolden) split(arg string) (set, golden string, err error) {
-	set, golden, found := strings.Cut(arg, "/")
-	sets := l.engine.Sets()
-	if _, err := l.engine.Set(set); err != nil && !found {
-		if len(sets) != 1 {
-			return "", "", withCode(exitUsage, err)
-		}
-		set, golden = sets[0].Name, arg
+// target reads SET[@HOST][/GOLDEN] of this host.
+func (l *localGolden) target(arg string) (shivx.GoldenTarget, string, error) {
+	name, golden, _ := strings.Cut(arg, "/")
+	t, err := shivx.ParseGoldenTarget(name)
+	if err != nil {
+		return t, "", withCode(exitUsage, err)
 	}
-	return set, orElse(golden, shivx.GoldenLatest), nil
+	switch {
+	case t.Host == "" || t.Host == l.cfg.Host:
+		t.Host = l.cfg.Host
+	case l.bare:
+		return t, "", hint(usagef("%s is not of the host %s, which --host names", arg, l.cfg.Host), "leave out --host, or @"+t.Host)
+	default:
+		return t, "", hint(usagef("without Temporal only the sets of this host can be meant, which is %s", l.cfg.Host),
+			"to restore here what another host has stored, add --from "+t.Host+" in place of @"+t.Host)
+	}
+	if _, err := l.engine.Set(t.Set); err != nil {
+		return t, "", unknownSet(t.Set, l.cfg.Host, l.cfg.Golden.Sets)
+	}
+	return t, orElse(golden, shivx.GoldenLatest), nil
 }

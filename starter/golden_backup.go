@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -12,119 +13,171 @@ import (
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
 	goldenacts "github.com/shivx/shivx/activities/golden"
+	engine "github.com/shivx/shivx/internal/golden"
 )
 
 func (a *app) goldenBackupCommand() *cobra.Command {
 	var in shivx.GoldenBackupInput
 	var local bool
 	c := &cobra.Command{
-		Use: "backup SET[@HOST]", Short: "Take a golden backup of a set", Args: cobra.ExactArgs(1),
+		Use: "backup SET[@HOST]", Short: "Take a golden backup of a set", Args: goldenArgs(1, 1),
 		Example: `  shivx golden backup shop --name before-upgrade
   shivx golden backup shop --local`,
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		t, err := shivx.ParseGoldenTarget(args[0])
-		if err != nil {
-			return withCode(exitUsage, err)
+		if err := checkName(in.Name); err != nil {
+			return err
 		}
-		in.GoldenTarget = t
+		if strings.Contains(args[0], "/") {
+			_, golden, _ := strings.Cut(args[0], "/")
+			return hint(usagef("a backup is of a set, not of a golden"), "name the new one with --name "+golden)
+		}
 		if local {
-			return a.onLocal(func(ctx context.Context, l *localGolden, _ []string) error { return a.backupHere(ctx, l, in) })(cmd, args)
+			return a.onLocal(func(ctx context.Context, l *localGolden, args []string) error {
+				var err error
+				if in.GoldenTarget, _, err = l.target(args[0]); err != nil {
+					return err
+				}
+				return a.backupHere(ctx, l, in)
+			})(cmd, args)
 		}
-		return a.onGoldenFleet(cmd, shivx.TypeGoldenBackup, shivx.GoldenBackup, t, in.Plan, in)
+		t, err := a.goldenTarget(args[0])
+		if err != nil {
+			return err
+		}
+		in.GoldenTarget = t.GoldenTarget
+		return a.onGoldenFleet(cmd, shivx.TypeGoldenBackup, shivx.GoldenBackup, t.GoldenTarget, in.Plan, in)
 	}
-	addGoldenFlags(c, &in.GoldenRequest, &local)
-	c.Flags().StringVar(&in.Name, "name", "", "name by which it is found, and for which it is kept")
+	addGoldenFlags(c, &in.GoldenRequest)
+	addInProcess(c, &local)
+	addPlan(c, &in.Plan)
+	c.Flags().BoolVar(&in.AllowMissing, "allow-missing", false, "store it although paths of the set are missing, or empty, that the golden before has")
+	c.Flags().StringVar(&in.Name, "name", "", "name by which it is found, and for which it is kept until it is removed by hand")
 	return c
 }
 
-// addGoldenFlags adds the flags that backup, verify and restore share.
-func addGoldenFlags(c *cobra.Command, r *shivx.GoldenRequest, local *bool) {
+// checkName refuses a name before anything is asked.
+func checkName(name string) error {
+	if err := engine.CheckName(name); err != nil {
+		return withCode(exitUsage, err)
+	}
+	return nil
+}
+
+// addGoldenFlags adds the flags that all golden runs share.
+func addGoldenFlags(c *cobra.Command, r *shivx.GoldenRequest) {
 	fl := c.Flags()
-	fl.BoolVar(local, "local", false, "run in this process, without Temporal and the agent")
-	fl.BoolVar(&r.Plan, "plan", false, "show what would be done, and change nothing")
 	fl.StringVar(&r.Reason, "reason", "", "why, in one line")
 	fl.StringVar(&r.RequestedBy, "by", me(), "who asks")
 }
 
-// here checks that a set is one of this host.
-func (l *localGolden) here(t shivx.GoldenTarget) (shivx.GoldenTarget, error) {
-	if t.Host != "" && t.Host != l.cfg.Host {
-		return t, usagef("--local is for this host, which is %s", l.cfg.Host)
-	}
-	t.Host = l.cfg.Host
-	return t, nil
+func addInProcess(c *cobra.Command, local *bool) {
+	c.Flags().BoolVar(local, "local", false, "run in this process, without Temporal and the agent")
+}
+
+func addPlan(c *cobra.Command, plan *bool) {
+	c.Flags().BoolVar(plan, "plan", false, "show what would be done, and change nothing")
 }
 
 func (a *app) backupHere(ctx context.Context, l *localGolden, in shivx.GoldenBackupInput) error {
-	t, err := l.here(in.GoldenTarget)
-	if err != nil {
-		return err
-	}
 	if err := a.openSteps(ctx, l); err != nil {
 		return err
 	}
-	out, err := l.backUp(ctx, t, in)
-	if err != nil {
-		return goldenacts.Plain(err)
+	out, err := l.backUp(ctx, in)
+	if err = coded(err, exitNotHealed); err == nil {
+		return a.backedUp(out)
 	}
-	return a.backedUp(out)
+	if a.json() {
+		return errors.Join(a.document(out), quiet(exitCode(err)))
+	}
+	return err
 }
 
 // backUp takes a golden, removes what its retention does not ask for, and records the end of it.
-func (l *localGolden) backUp(ctx context.Context, t shivx.GoldenTarget, in shivx.GoldenBackupInput) (shivx.GoldenBackupResult, error) {
+func (l *localGolden) backUp(ctx context.Context, in shivx.GoldenBackupInput) (shivx.GoldenBackupResult, error) {
+	t := in.GoldenTarget
 	out := shivx.GoldenBackupResult{GoldenResult: shivx.GoldenResult{GoldenTarget: t, Outcome: shivx.OutcomeStored, Started: time.Now().UTC()}}
 	run := "local " + ulid.Make().String()
-	taken, err := l.acts.TakeGolden(ctx, activities.TakeGoldenInput{
-		GoldenTarget: t, Run: run, Kind: shivx.GoldenKindBackup, Name: in.Name, Reason: in.Reason, Plan: in.Plan})
+	var taken activities.TakeGoldenResult
+	step, err := l.step(shivx.GoldenStepTake, func() (string, error) {
+		var err error
+		taken, err = l.acts.TakeGolden(ctx, activities.TakeGoldenInput{
+			GoldenTarget: t, Run: run, Kind: shivx.GoldenKindBackup, Name: in.Name, Reason: in.Reason, AllowMissing: in.AllowMissing, Plan: in.Plan})
+		return taken.Summary, goldenacts.Plain(err)
+	})
+	out.Steps = append(out.Steps, step)
 	if err == nil {
 		out.Golden, out.Capture, out.Message = &taken.Golden, taken.Capture, taken.Summary
-		var pruned activities.PruneGoldensResult
-		pruned, err = l.acts.PruneGoldens(ctx, activities.PruneGoldensInput{GoldenTarget: t, Run: run, Kind: shivx.GoldenKindBackup, Plan: in.Plan})
-		out.Removed = pruned.Removed
-		if err != nil {
-			err = fmt.Errorf("the golden %s is stored; %w", taken.Golden.ID, goldenacts.Plain(err))
+		step, err = l.step(shivx.GoldenStepPrune, func() (string, error) {
+			pruned, err := l.acts.PruneGoldens(ctx, activities.PruneGoldensInput{GoldenTarget: t, Run: run, Kind: shivx.GoldenKindBackup, Plan: in.Plan})
+			out.Removed = pruned.Removed
+			return pruned.Summary, goldenacts.Plain(err)
+		})
+		out.Steps = append(out.Steps, step)
+		if err != nil && !in.Plan {
+			err = fmt.Errorf("the golden %s is stored; %w", taken.Golden.ID, err)
 		}
 	}
 	out.Seconds = time.Since(out.Started).Seconds()
-	if in.Plan {
-		out.Outcome = shivx.OutcomePlanned
-		return out, err
-	}
 	if err != nil {
 		out.Message = err.Error()
 		if taken.Golden.ID == "" {
 			out.Outcome = shivx.OutcomeFailed
 		}
 	}
+	if in.Plan {
+		if err == nil {
+			out.Outcome = shivx.OutcomePlanned
+		}
+		return out, err
+	}
 	rec, logErr := l.acts.LogGolden(context.WithoutCancel(ctx), activities.LogGoldenInput{
 		GoldenTarget: t, Run: run, Action: shivx.GoldenBackup, Outcome: out.Outcome, Message: out.Message, Golden: taken.Golden.ID,
-		Started: out.Started, Seconds: out.Seconds, Reason: in.Reason, RequestedBy: in.RequestedBy})
+		Started: out.Started, Seconds: out.Seconds, Steps: out.Steps, Reason: in.Reason, RequestedBy: in.RequestedBy})
 	if logErr != nil {
-		l.acts.Logger.Error("the end of the backup is not in the ledger", "error", logErr)
+		l.log.Error("the end of the backup is not in the ledger", "error", logErr)
 	}
 	out.LedgerSeq = rec.Seq
 	return out, err
 }
 
-// backedUp says what came of a backup.
+// backedUp says what came of a backup or a snapshot.
 func (a *app) backedUp(r shivx.GoldenBackupResult) error {
+	code := codeOfGolden(r.Outcome)
 	if a.json() {
-		return a.document(r)
+		return errors.Join(a.document(r), quiet(code))
 	}
-	a.out.line(green, fmt.Sprintf("%s: %s in %s", r.GoldenTarget, r.Outcome, took(seconds(r.Seconds))))
+	st := green
+	if code != exitOK {
+		st = red
+	}
+	a.out.line(st, fmt.Sprintf("%s: %s in %s", r.GoldenTarget, r.Outcome, took(seconds(r.Seconds))))
+	if code != exitOK {
+		a.out.line(normal, r.Message)
+		return quiet(code)
+	}
 	c := r.Capture
+	stored, removed := bytesText(c.BytesStored), "removed"
+	if r.Outcome == shivx.OutcomePlanned {
+		stored, removed = "", "would go"
+	}
 	rows := [][2]string{
 		{"files", fmt.Sprintf("%d, %d of them unchanged", c.Files, c.Unchanged)},
-		{"read", bytesText(c.BytesRead)}, {"stored", bytesText(c.BytesStored)}, {"removed", strings.Join(r.Removed, ", ")},
+		{"read", bytesText(c.BytesRead)}, {"stored", stored}, {removed, strings.Join(r.Removed, ", ")},
 	}
 	if g := r.Golden; g != nil && g.ID != "" {
-		rows = append([][2]string{{"golden", g.ID}}, rows...)
+		rows = append([][2]string{{"golden", g.Set + "/" + g.ID}}, rows...)
 		rows = append(rows, [2]string{"unstable", countOf(g.Unstable)}, [2]string{"skipped", countOf(g.Skipped)}, [2]string{"missing", countOf(g.Missing)})
 	}
 	a.out.details(rows...)
+	for _, path := range c.Missing {
+		a.out.line(red, shellName(path)+" did not exist: a restore of this golden removes it")
+	}
+	for _, w := range c.Warnings {
+		a.out.line(red, w)
+	}
 	if g := r.Golden; g != nil && g.Unstable > 0 {
-		a.out.line(yellow, "some files changed while they were read: shivx golden browse "+g.Set+"/"+g.ID+" --notes says which; databases need a source")
+		a.out.line(yellow, a.dressed("some files changed while they were read: shivx golden browse "+g.Set+"/"+g.ID+" --notes")+" says which; databases need a source")
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -25,7 +27,12 @@ const (
 // bareStore is how a store is read on a machine that has nothing else.
 type bareStore struct {
 	store, identity, host, vars string
+	// trust are further keys; they are for a store of a configuration, too.
+	trust []string
 }
+
+// bareVar is the folder for journals where none is named.
+const bareVar = "var"
 
 // flags adds the flags of a store without a configuration.
 func (b *bareStore) flags(c *cobra.Command) {
@@ -33,17 +40,37 @@ func (b *bareStore) flags(c *cobra.Command) {
 	fl.StringVar(&b.store, "store", "", "use the store in this folder and no configuration, as on a machine that has lost all")
 	fl.StringVar(&b.identity, "identity", "", "with --store: the file with the age identity that opens it")
 	fl.StringVar(&b.host, "host", "", "with --store: the host whose goldens are meant; needed when it holds those of several")
-	fl.StringVar(&b.vars, "var", "var", "with --store: the folder for journals and the record of what is done")
-	if fl.Lookup("trust") == nil {
-		fl.StringSlice("trust", nil, trustUsage)
+	fl.StringVar(&b.vars, "var", bareVar, "with --store: the folder for journals and the record of what is done")
+	fl.StringArrayVar(&b.trust, "trust", nil, trustUsage)
+}
+
+// check refuses keys that are none, and flags that need --store.
+func (b *bareStore) check() error {
+	for _, key := range b.trust {
+		if raw, err := base64.StdEncoding.DecodeString(key); err != nil || len(raw) != ed25519.PublicKeySize {
+			return hint(usagef("--trust %s is no public key, which has 44 characters of base64", key), "shivx golden list shows the keys that signed what is stored")
+		}
 	}
+	if b.store != "" {
+		return nil
+	}
+	for _, f := range [][2]string{{"identity", b.identity}, {"host", b.host}} {
+		if f[1] != "" {
+			return hint(usagef("--%s is for a store without a configuration", f[0]), "name it with --store DIR, or leave it out")
+		}
+	}
+	return nil
 }
 
 // config makes up the configuration of a host of which nothing is left but a store: it has the sets that the
 // store has goldens of, without services.
-func (b *bareStore) config(cmd *cobra.Command, trust []string, log *slog.Logger) (*config.Config, error) {
+func (b *bareStore) config(cmd *cobra.Command, args []string, log *slog.Logger) (*config.Config, error) {
+	if b.host == "" && len(args) > 0 {
+		name, _, _ := strings.Cut(args[0], "/")
+		_, b.host, _ = strings.Cut(name, "@")
+	}
 	cfg := &config.Config{Host: b.host}
-	cfg.Golden.TrustedKeys = trust
+	cfg.Golden.TrustedKeys = b.trust
 	var err error
 	if cfg.Paths.Var, err = filepath.Abs(b.vars); err != nil {
 		return nil, err
@@ -63,13 +90,20 @@ func (b *bareStore) config(cmd *cobra.Command, trust []string, log *slog.Logger)
 		return nil, err
 	}
 	all, err := e.List(cmd.Context(), "")
+	if err != nil && cmd.Name() == "scrub" { // which may be there to repair it
+		return cfg, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	if len(all) == 0 {
 		return nil, hint(usagef("%s holds no golden", cfg.Golden.Store.Path), "name the folder with the file golden.json")
 	}
-	return cfg, b.fill(cfg, all, cmd.Name() != "list" && cmd.Name() != "scrub")
+	if err := b.fill(cfg, all, cmd.Name() != "list" && cmd.Name() != "scrub"); err != nil {
+		return nil, err
+	}
+	b.host = cfg.Host // which the commands name that are told of later
+	return cfg, nil
 }
 
 // fill adds the host, which not every command needs, and the sets.

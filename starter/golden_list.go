@@ -12,17 +12,34 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shivx/shivx"
+	goldenacts "github.com/shivx/shivx/activities/golden"
 	engine "github.com/shivx/shivx/internal/golden"
+	"github.com/shivx/shivx/internal/golden/format"
 	"github.com/shivx/shivx/internal/golden/store"
 )
 
 // addStoreFlags lets commands that are always local be called like the others.
 func (a *app) addStoreFlags(c *cobra.Command) {
 	c.Flags().Bool("local", true, "read the store in this process; this command always does")
+	_ = c.Flags().MarkHidden("local") // there is such a flag
 	a.bare.flags(c)
 }
 
 func compactJSON(v any) ([]byte, error) { return json.Marshal(v) }
+
+// goldenArgs asks for one or two arguments, and names the one that is missing.
+func goldenArgs(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		_, names, _ := strings.Cut(cmd.Use, " ")
+		switch {
+		case len(args) < least:
+			return hint(usagef("%s needs %s", cmd.CommandPath(), strings.Fields(names)[len(args)]), "see: "+cmd.CommandPath()+" --help")
+		case len(args) > most:
+			return hint(usagef("%s is one argument too many", args[most]), "see: "+cmd.CommandPath()+" --help")
+		}
+		return nil
+	}
+}
 
 // listedGolden is one golden in a list, for programs.
 type listedGolden struct {
@@ -32,20 +49,59 @@ type listedGolden struct {
 
 func (a *app) goldenListCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "list [SET]", Short: "List the goldens of the store, newest first", Args: cobra.MaximumNArgs(1),
+		Use: "list [SET]", Short: "List the goldens of the store, newest first", Args: goldenArgs(0, 1),
+		Long: "List the goldens of the store, of all hosts, newest first. Exit code 4: one of them is damaged.",
 		RunE: a.onLocal(func(ctx context.Context, l *localGolden, args []string) error {
-			all, err := l.engine.List(ctx, strings.Join(args, ""))
+			name, host, _ := strings.Cut(strings.Join(args, ""), "@")
+			all, err := l.engine.List(ctx, name)
 			if err != nil {
 				return err
 			}
-			return a.listGoldens(all)
+			if host != "" {
+				all = slices.DeleteFunc(all, func(g engine.Listed) bool { return g.Host != host })
+			}
+			if _, known := l.cfg.GoldenSet(name); name != "" && len(all) == 0 && !known {
+				return unknownSet(name, l.cfg.Host, l.cfg.Golden.Sets)
+			}
+			a.tellUnfinished(l)
+			return a.listGoldens(l, all)
 		}),
 	}
 	a.addStoreFlags(c)
 	return c
 }
 
-func (a *app) listGoldens(all []engine.Listed) error {
+// tellUnfinished tells of local restores that were cut off: nothing else in the list matters as much.
+func (a *app) tellUnfinished(l *localGolden) {
+	halfway, err := goldenacts.Unfinished(l.engine.Journals())
+	if err != nil {
+		a.tellErr("it is not known whether a restore was cut off: " + err.Error())
+	}
+	for _, h := range halfway {
+		line := fmt.Sprintf("a restore of %s from %s, begun %s, ", h.Set, h.Golden, moment(h.Began))
+		switch {
+		case h.Running:
+			line += "is under way"
+		case len(h.Services) > 0:
+			line += "was cut off; may be STOPPED: " + strings.Join(h.Services, ", ") + "; end it with: shivx golden resume"
+		default:
+			line += "was cut off; end it with: shivx golden resume"
+		}
+		if a.json() {
+			_ = a.jsonLine(a.err.w, map[string]any{"unfinished": h})
+			continue
+		}
+		a.err.line(red, a.dressed(line))
+	}
+}
+
+func (a *app) listGoldens(l *localGolden, all []engine.Listed) error {
+	code := exitOK
+	if slices.ContainsFunc(all, func(g engine.Listed) bool {
+		return errors.Is(g.Err, format.ErrDamaged) && !errors.Is(g.Err, store.ErrUntrusted)
+	}) {
+		code = exitTampered
+	}
 	if a.json() {
 		out := make([]listedGolden, len(all))
 		for i, g := range all {
@@ -54,33 +110,47 @@ func (a *app) listGoldens(all []engine.Listed) error {
 				out[i].Error = g.Err.Error()
 			}
 		}
-		return a.document(out)
+		return errors.Join(a.document(out), quiet(code))
 	}
 	if len(all) == 0 {
-		a.out.line(faint, "nothing is stored yet: shivx golden backup SET")
+		a.out.line(faint, a.dressed("nothing is stored yet: shivx golden backup SET"))
 		return nil
 	}
-	t := table{head: []string{"GOLDEN", "SET", "HOST", "NAME", "KIND", "TAKEN", "FILES", "SIZE", "WRONG"}, free: []int{8}}
+	a.out.table(goldenTable(l, all))
 	for _, g := range all {
-		wrong, st := "", normal
 		if g.Err != nil {
-			wrong, st = g.Err.Error(), red
+			a.out.line(red, g.ID+": "+g.Err.Error())
 		}
-		kind := string(g.Kind)
-		if g.Kind == shivx.GoldenKindBackup {
-			kind = ""
-		}
-		files, size := "", ""
-		if g.Err == nil {
-			files, size = fmt.Sprint(g.Files), bytesText(g.Bytes)
-		}
-		t.add(text(g.ID), text(g.Set), text(g.Host), text(g.Name), text(kind), text(g.Created.Local().Format(time.DateTime)), text(files), text(size), cell{wrong, st})
 	}
-	a.out.table(t)
 	for _, key := range strangers(all) {
 		a.out.line(yellow, "some are signed by a key that is not trusted here; if it is one of yours, add: --trust "+key)
 	}
-	return nil
+	return quiet(code)
+}
+
+func goldenTable(l *localGolden, all []engine.Listed) table {
+	t := table{head: []string{"GOLDEN", "SET", "HOST", "TAKEN", "FILES", "SIZE", "KIND", "NAME", "WRONG"}, free: []int{7}, whole: []int{0, 3, 8}}
+	for _, g := range all {
+		wrong, files, size, kind, host := "", "", "", string(g.Kind), g.Host
+		switch {
+		case errors.Is(g.Err, store.ErrUntrusted):
+			wrong = "untrusted"
+		case errors.Is(g.Err, format.ErrDamaged):
+			wrong = "damaged"
+		case g.Err != nil:
+			wrong = "unreadable"
+		default:
+			files, size = fmt.Sprint(g.Files), bytesText(g.Bytes)
+		}
+		if g.Kind == shivx.GoldenKindBackup {
+			kind = ""
+		}
+		if host == l.cfg.Host && !l.bare {
+			host = "" // as one thinks
+		}
+		t.add(text(g.ID), text(g.Set), text(host), text(g.Created.Local().Format("2006-01-02 15:04")), text(files), text(size), text(kind), text(g.Name), cell{wrong, red})
+	}
+	return t
 }
 
 // strangers are the keys that are not trusted, each once.
@@ -94,93 +164,7 @@ func strangers(all []engine.Listed) []string {
 	return keys
 }
 
-func (a *app) goldenVerifyCommand() *cobra.Command {
-	var in shivx.GoldenVerifyInput
-	var local bool
-	c := &cobra.Command{
-		Use: "verify SET[@HOST][/GOLDEN]", Short: "Compare what is stored with what was signed", Args: cobra.ExactArgs(1),
-		Long: `Read every stored byte of a golden and compare it with what was signed. Exit code 4: something is damaged.`,
-	}
-	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if local || a.bare.store != "" {
-			return a.onLocal(func(ctx context.Context, l *localGolden, args []string) error {
-				var err error
-				if in.Set, in.Golden, err = l.split(args[0]); err != nil {
-					return err
-				}
-				return a.verifyHere(ctx, l, in)
-			})(cmd, args)
-		}
-		t, golden, err := goldenTarget(args[0])
-		if err != nil {
-			return err
-		}
-		in.GoldenTarget, in.Golden = t, golden
-		return a.onGoldenFleet(cmd, shivx.TypeGoldenVerify, shivx.GoldenVerify, t, in.Plan, in)
-	}
-	addGoldenFlags(c, &in.GoldenRequest, &local)
-	c.Flags().StringSliceVar(&in.Trust, "trust", nil, trustUsage)
-	a.bare.flags(c)
-	c.Flags().StringVar(&in.From, "from", "", "the host that took the golden, if another")
-	return c
-}
-
-// goldenTarget reads SET[@HOST][/GOLDEN].
-func goldenTarget(arg string) (shivx.GoldenTarget, string, error) {
-	name, golden, _ := strings.Cut(arg, "/")
-	t, err := shivx.ParseGoldenTarget(name)
-	if err != nil {
-		return t, "", withCode(exitUsage, err)
-	}
-	return t, golden, nil
-}
-
-func (a *app) verifyHere(ctx context.Context, l *localGolden, in shivx.GoldenVerifyInput) error {
-	began := time.Now()
-	info, err := l.engine.Find(ctx, engine.Ref{Set: in.Set, Golden: in.Golden, Host: in.From, Kind: kindOf(in.Golden), Trust: in.Trust})
-	if err != nil {
-		return err
-	}
-	v, err := l.engine.Verify(ctx, engine.VerifyOrder{Set: in.Set, Golden: info.ID, Trust: in.Trust, Plan: in.Plan}, l.tell)
-	if err != nil {
-		return err
-	}
-	r := shivx.GoldenVerifyResult{
-		GoldenResult: shivx.GoldenResult{GoldenTarget: shivx.GoldenTarget{Set: in.Set, Host: l.cfg.Host}, Outcome: shivx.OutcomeVerified,
-			Golden: &info, Started: began.UTC(), Seconds: time.Since(began).Seconds()},
-		Goldens: v.Goldens, Bytes: v.Bytes, Damaged: v.Damaged, Repaired: v.Repaired, Damage: v.Damage,
-	}
-	if v.Damaged > 0 {
-		r.Outcome = shivx.OutcomeDamaged
-	}
-	return a.verified(r)
-}
-
-// verified says what came of a verification.
-func (a *app) verified(r shivx.GoldenVerifyResult) error {
-	code := exitOK
-	if r.Damaged > 0 {
-		code = exitTampered
-	}
-	if a.json() {
-		return errors.Join(a.document(r), quiet(code))
-	}
-	st := green
-	if r.Damaged > 0 {
-		st = red
-	}
-	what := r.String()
-	if r.Golden != nil {
-		what = r.Golden.Set + "/" + r.Golden.ID
-	}
-	a.out.line(st, fmt.Sprintf("%s: %s; %s read in %s, %s damaged, %d repaired", what, r.Outcome, bytesText(r.Bytes),
-		took(seconds(r.Seconds)), count(r.Damaged, "place"), r.Repaired))
-	for _, d := range r.Damage {
-		line := "  " + d.What
-		if d.Path != "" {
-			line += ": lost with it: " + d.Path
-		}
-		a.out.line(normal, line)
-	}
-	return quiet(code)
+// takenAgo says when a golden was taken, and how long ago that is.
+func takenAgo(g shivx.GoldenInfo) string {
+	return g.Created.Local().Format(time.DateTime) + ", " + coarse(max(0, time.Since(g.Created))) + " ago"
 }

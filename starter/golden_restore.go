@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -14,9 +13,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/activities"
 	goldenacts "github.com/shivx/shivx/activities/golden"
+	"github.com/shivx/shivx/internal/config"
 	engine "github.com/shivx/shivx/internal/golden"
-	"github.com/shivx/shivx/internal/golden/restore"
+	"github.com/shivx/shivx/internal/golden/format"
 )
 
 // restoreFlags are the flags of a restore.
@@ -25,13 +26,15 @@ type restoreFlags struct {
 	local   bool
 	yes     bool
 	inPlace bool
-	to      string
+	// besideAgent restores although the agent runs.
+	besideAgent bool
+	to          string
 }
 
 func (a *app) goldenRestoreCommand() *cobra.Command {
 	var o restoreFlags
 	c := &cobra.Command{
-		Use: "restore SET[@HOST][/GOLDEN]", Short: "Bring back what a golden holds", Args: cobra.ExactArgs(1),
+		Use: "restore SET[@HOST][/GOLDEN]", Short: "Bring back what a golden holds", Args: goldenArgs(1, 1),
 		Long: `Verify a golden, build its files beside those in use, validate them, stop the services, swap, start the
 services and check their health. Whatever fails after the stop puts the old state back and starts the
 services with it. Without --in-place each path is replaced as a whole: what was added since is gone; the
@@ -42,77 +45,114 @@ old state can be kept with --keep-old.`,
   shivx golden restore shop/latest --to /tmp/look --local`,
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if o.inPlace {
+		o.in.Trust = a.bare.trust
+		if o.inPlace || len(o.in.Paths) > 0 { // what is around them stays
 			o.in.Mode = shivx.RestoreInPlace
-		}
-		if len(o.in.Paths) > 0 { // what is around them stays
-			o.in.Mode, o.in.Paths = shivx.RestoreInPlace, absolute(o.in.Paths)
 		}
 		if o.local || a.bare.store != "" {
 			return a.onLocal(func(ctx context.Context, l *localGolden, args []string) error {
 				return a.restoreHere(ctx, l, args[0], o, cmd.InOrStdin())
 			})(cmd, args)
 		}
-		if o.to != "" {
-			return hint(usagef("--to is for a restore in this process"), "add --local")
-		}
-		t, golden, err := goldenTarget(args[0])
-		if err != nil {
-			return err
-		}
-		o.in.GoldenTarget, o.in.Golden = t, golden
-		return a.onGoldenFleet(cmd, shivx.TypeGoldenRestore, shivx.GoldenRestore, t, o.in.Plan, o.in)
+		return a.restoreFleet(cmd, args[0], o)
 	}
-	addGoldenFlags(c, &o.in.GoldenRequest, &o.local)
+	addGoldenFlags(c, &o.in.GoldenRequest)
+	addInProcess(c, &o.local)
+	addPlan(c, &o.in.Plan)
 	fl := c.Flags()
-	fl.BoolVar(&o.yes, "yes", false, "do not ask, with --local")
+	fl.BoolVar(&o.yes, "yes", false, "do not ask")
+	fl.BoolVar(&o.besideAgent, "beside-agent", false, "with --local: "+besideUsage)
 	fl.BoolVar(&o.inPlace, "in-place", false, "rewrite only what differs")
-	fl.StringSliceVar(&o.in.Paths, "only", nil, "restore only this file or folder; in place")
-	fl.StringVar(&o.to, "to", "", "put the files below this folder instead, and touch nothing else")
+	fl.StringArrayVar(&o.in.Paths, "only", nil, "restore only this file or folder, in place; again for another")
+	fl.StringVar(&o.to, "to", "", "with --local: put the files below this folder instead, and touch nothing else")
 	fl.BoolVar(&o.in.KeepOld, "keep-old", false, "keep the old state beside the restored one")
 	fl.BoolVar(&o.in.LeaveServices, "leave-services", false, "stop and start no service")
 	fl.StringVar(&o.in.From, "from", "", "the host that took the golden, if another")
-	fl.StringSliceVar(&o.in.Trust, "trust", nil, trustUsage)
 	a.bare.flags(c)
 	return c
 }
 
+// restoreFleet restores by a run on Temporal.
+func (a *app) restoreFleet(cmd *cobra.Command, arg string, o restoreFlags) error {
+	if o.to != "" || o.besideAgent {
+		return hint(usagef("--%s is for a restore in this process", verb(o.to != "", "to", "beside-agent")), "add --local")
+	}
+	t, err := a.goldenTarget(arg)
+	if err != nil {
+		return err
+	}
+	o.in.GoldenTarget, o.in.Golden = t.GoldenTarget, t.golden
+	for _, p := range o.in.Paths {
+		if t.set == nil && !filepath.IsAbs(p) {
+			return hint(usagef("--only %s: where on %s does that lie?", p, t.Host), "write the whole path, from / on")
+		}
+	}
+	if o.in.Paths, err = absolute(o.in.Paths); err != nil {
+		return err
+	}
+	ask := func(ctx context.Context) error {
+		if o.in.Plan || o.yes {
+			return nil
+		}
+		return a.confirmFleet(ctx, t, o.services(t.set), cmd.InOrStdin())
+	}
+	return a.onGoldenFleet(cmd, shivx.TypeGoldenRestore, shivx.GoldenRestore, t.GoldenTarget, o.in.Plan, o.in, ask)
+}
+
 func (a *app) restoreHere(ctx context.Context, l *localGolden, arg string, o restoreFlags, stdin io.Reader) error {
-	set, golden, err := l.split(arg)
+	t, golden, err := l.target(arg)
 	if err != nil {
 		return err
 	}
-	o.in.Set, o.in.Golden = set, golden
-	info, err := l.engine.Find(ctx, engine.Ref{Set: set, Golden: golden, Host: o.in.From, Kind: kindOf(golden), Trust: o.in.Trust})
+	if o.in.Paths, err = absolute(o.in.Paths); err != nil {
+		return err
+	}
+	info, err := l.engine.Find(ctx, engine.Ref{Set: t.Set, Golden: golden, Host: o.in.From, Kind: kindOf(golden), Trust: o.in.Trust})
 	if err != nil {
 		return err
 	}
-	o.in.Golden = info.ID
-	r := engine.Restore{ID: ulid.Make().String(), Set: set, Golden: info.ID, Only: o.in.Paths, InPlace: o.in.Mode == shivx.RestoreInPlace, To: o.to, Trust: o.in.Trust}
-	if o.in.Plan {
-		return a.planRestore(ctx, l, r)
-	}
+	o.in.GoldenTarget, o.in.Golden = t, info.ID
+	r := engine.Restore{ID: ulid.Make().String(), Set: t.Set, Golden: info.ID, Only: o.in.Paths, InPlace: o.in.Mode == shivx.RestoreInPlace, Trust: o.in.Trust}
 	if o.to != "" {
 		if r.To, err = filepath.Abs(o.to); err != nil {
 			return err
 		}
-		return a.restoreTo(ctx, l, r)
+	}
+	set, _ := l.cfg.GoldenSet(t.Set)
+	services := o.services(&set)
+	switch {
+	case o.in.Plan:
+		return a.planRestore(ctx, l, r, info, services)
+	case r.To != "":
+		return a.restoreTo(ctx, l, r, info, o.in)
 	}
 	if err := a.openSteps(ctx, l); err != nil {
+		return err
+	}
+	may := l.mayStop(services, o.besideAgent, "systemctl stop shivx-worker; or leave out --local, so that the agent does it")
+	if err := may(); err != nil {
 		return err
 	}
 	if err := a.beforeRestore(ctx, l, info); err != nil {
 		return err
 	}
 	if !o.yes {
-		if err := a.confirmRestore(info, stdin); err != nil {
+		if err := a.ask(ctx, stdin, confirmHere(info, services, o.in), "replaces what is there"); err != nil {
 			return err
 		}
 	}
 	defer a.unbroken(ctx)()
-	local := goldenacts.Local{Activities: l.acts, Told: a.toldStep}
+	local := goldenacts.Local{Activities: l.acts, Told: l.told, May: may, Ended: a.resumed}
 	res, err := local.Restore(ctx, o.in)
 	return a.restored(res, err)
+}
+
+// services are those that the restore stops; none where they are not known.
+func (o restoreFlags) services(set *config.GoldenSet) []string {
+	if o.in.LeaveServices || o.to != "" || set == nil {
+		return nil
+	}
+	return set.Services
 }
 
 // kindOf keeps "latest" to backups: what a guardian keeps of a host under attack is restored when it is named.
@@ -123,111 +163,140 @@ func kindOf(golden string) shivx.GoldenKind {
 	return ""
 }
 
-func (a *app) confirmRestore(info shivx.GoldenInfo, stdin io.Reader) error {
-	if !a.out.tty || a.json() {
-		return hint(usagef("a restore replaces what is there, and nobody can be asked"), "look with --plan, then say --yes")
-	}
-	_, _ = fmt.Fprintf(a.out.w, "Replace %s by its golden %s of %s, %s with %s? [y/N] ", clean(info.Set), clean(info.ID),
-		info.Created.Local().Format(time.DateTime), count(int(info.Files), "file"), bytesText(info.Bytes))
-	line, err := bufio.NewReader(stdin).ReadString('\n')
-	if answer := strings.ToLower(strings.TrimSpace(line)); err != nil || answer != "y" && answer != "yes" {
-		return withCode(exitRefused, errors.New("nothing was changed"))
-	}
-	return nil
-}
-
-// toldStep prints a step when it has ended.
-func (a *app) toldStep(s shivx.GoldenStepReport) {
-	switch {
-	case a.json():
-		_ = a.jsonLine(a.err.w, map[string]any{"step": s})
-	case s.Outcome != shivx.StepRunning:
-		mark, st := "✓", green
-		switch s.Outcome {
-		case shivx.StepFailed:
-			mark, st = "✗", red
-		case shivx.StepSkipped:
-			mark, st = "–", faint
-		}
-		name := string(s.Name)
-		if s.Service != "" {
-			name += " " + s.Service
-		}
-		_, _ = fmt.Fprintln(a.out.w, a.out.paint(st, mark)+clean(fmt.Sprintf(" %-18s %8s  %s", name, took(seconds(s.Seconds)), s.Summary)))
-	}
-}
-
 // restored says what came of a restore.
 func (a *app) restored(r shivx.GoldenRestoreResult, err error) error {
-	code := exitOK
-	if err != nil {
-		code = codeOfGolden(r.Outcome)
+	code := codeOfGolden(r.Outcome)
+	if err != nil && code == exitOK {
+		code = exitNotHealed
 	}
-	if a.json() {
+	if r.Steps = list(r.Steps); a.json() {
 		return errors.Join(a.document(r), quiet(code))
 	}
 	line := fmt.Sprintf("%s: %s in %s", r.GoldenTarget, r.Outcome, took(seconds(r.Seconds)))
 	if r.Downtime > 0 {
 		line += fmt.Sprintf(", services down for %s", took(seconds(r.Downtime)))
 	}
-	if err == nil {
+	if code == exitOK {
 		a.out.line(green, line)
 		a.out.line(faint, r.Message)
+		a.changedPaths(r)
 		return nil
 	}
 	a.out.line(red, line)
 	if len(r.Stopped) > 0 {
 		a.out.line(red, "STOPPED, and not started again: "+strings.Join(r.Stopped, ", "))
 	}
+	if err == nil { // one that was called off
+		a.out.line(normal, r.Message)
+		return quiet(code)
+	}
 	return withCode(code, err)
 }
 
-func (a *app) planRestore(ctx context.Context, l *localGolden, r engine.Restore) error {
-	c, err := l.engine.PlanRestore(ctx, r, l.tell)
+// changedPaths lists what a run's plan would change.
+func (a *app) changedPaths(r shivx.GoldenRestoreResult) {
+	if r.Outcome != shivx.OutcomePlanned {
+		return
+	}
+	if g := r.Golden; g != nil {
+		a.out.printf("%s/%s of %s: %s, %s", g.Set, g.ID, takenAgo(*g), count(int(g.Files), "file"), bytesText(g.Bytes))
+	}
+	for _, p := range r.Changes.Paths {
+		a.out.line(normal, "  "+p)
+	}
+	if len(r.Changes.Paths) > 0 {
+		a.out.line(faint, "+ would be added, - removed, ~ rewritten")
+	}
+}
+
+// planRestore verifies what is needed, and says what would change.
+func (a *app) planRestore(ctx context.Context, l *localGolden, r engine.Restore, info shivx.GoldenInfo, services []string) error {
+	v, err := l.engine.Verify(ctx, engine.VerifyOrder{Set: r.Set, Golden: info.ID, Paths: r.Only, Trust: r.Trust}, l.tell)
+	l.tell(shivx.GoldenProgress{})
 	if err != nil {
 		return err
 	}
-	return a.changes(c, "would be ")
-}
-
-// changes prints what differs between a golden and what is there.
-func (a *app) changes(c restore.Changes, would string) error {
+	if v.Damaged > 0 {
+		return hint(fmt.Errorf("%w, and a restore would refuse it: %s of %s/%s, the first: %s", format.ErrDamaged, count(v.Damaged, "place"), r.Set, info.ID, v.Damage[0].What),
+			"shivx golden scrub --repair mends what parity can mend; else take an older golden: shivx golden list "+r.Set)
+	}
+	c, err := l.engine.PlanRestore(ctx, r, l.tell)
+	l.tell(shivx.GoldenProgress{})
+	if err != nil {
+		return err
+	}
 	if a.json() {
-		return a.document(c)
+		return a.document(planned(info, services, c))
 	}
-	t := table{head: []string{"", "PATH", "BYTES", "WHAT"}, free: []int{1, 3}}
-	marks := map[restore.Kind]cell{restore.Added: {"+", green}, restore.Removed: {"-", red}, restore.Content: {"~", yellow}, restore.Metadata: {"m", cyan}}
-	for _, one := range c.List {
-		t.add(marks[one.Kind], text(one.Path), text(bytesText(one.Bytes)), text(one.Detail))
+	a.out.printf("%s/%s of %s: %s, %s", info.Set, info.ID, takenAgo(info), count(int(info.Files), "file"), bytesText(info.Bytes))
+	stops := "no service would be stopped"
+	if len(services) > 0 {
+		stops = "would be stopped, and started again: " + strings.Join(services, ", ")
 	}
-	if len(c.List) > 0 {
-		a.out.table(t)
-	}
-	if c.More > 0 {
-		a.out.line(faint, fmt.Sprintf("and %d more", c.More))
-	}
-	a.out.printf("%d %sadded, %d removed, %d changed, %d in owner, mode or time alone; %d as they are",
-		c.Added.Entries, would, c.Removed.Entries, c.Content.Entries, c.Metadata.Entries, c.Same.Entries)
+	a.out.line(normal, stops)
+	a.changes(c)
 	return nil
 }
 
 // restoreTo puts the files of a golden below another folder.
-func (a *app) restoreTo(ctx context.Context, l *localGolden, r engine.Restore) error {
+func (a *app) restoreTo(ctx context.Context, l *localGolden, r engine.Restore, info shivx.GoldenInfo, in shivx.GoldenRestoreInput) error {
+	if err := l.openLedger(ctx); err != nil {
+		return err
+	}
 	began := time.Now()
-	if _, err := l.engine.Stage(ctx, r, l.tell); err != nil {
-		return err
+	var res shivx.GoldenRestoreResult
+	res.GoldenTarget, res.Golden, res.Restore, res.Started = in.GoldenTarget, &info, r.ID, began.UTC()
+	err := l.putElsewhere(ctx, r, &res)
+	res.Seconds, res.Outcome, res.Message = time.Since(began).Seconds(), shivx.OutcomeRestored, fmt.Sprintf("%s below %s", count(int(res.Changes.Replaced), "file"), r.To)
+	if err = coded(err, exitNotHealed); err != nil {
+		res.Outcome, res.Message = outcomeOf(err), err.Error()
 	}
-	c, err := l.engine.Swap(ctx, r)
-	if err != nil {
-		_, undo := l.engine.Undo(context.WithoutCancel(ctx), r)
-		return errors.Join(err, undo)
-	}
-	if _, err := l.engine.Finish(ctx, r, false); err != nil {
-		return err
+	acts := goldenacts.Activities{Config: l.cfg, Engine: l.engine, Ledger: l.led, Logger: l.log}
+	if _, logErr := acts.LogGolden(context.WithoutCancel(ctx), activities.LogGoldenInput{
+		GoldenTarget: in.GoldenTarget, Run: "local " + r.ID, Action: shivx.GoldenRestore, Outcome: res.Outcome, Message: res.Message, Golden: info.ID,
+		Restore: r.ID, Started: res.Started, Seconds: res.Seconds, Steps: res.Steps, Reason: in.Reason, RequestedBy: in.RequestedBy}); logErr != nil {
+		l.log.Error("the end of the restore is not in the ledger", "error", logErr)
 	}
 	if a.json() {
-		return a.document(c)
+		return errors.Join(a.document(res), quiet(codeOfGolden(res.Outcome)))
 	}
-	a.out.line(green, fmt.Sprintf("restored %d entries with %s below %s in %s", c.Written.Entries, bytesText(c.Written.Bytes), r.To, took(time.Since(began))))
+	if err != nil {
+		return err
+	}
+	a.out.line(green, fmt.Sprintf("restored %s with %s below %s in %s", count(int(res.Changes.Replaced), "file"), bytesText(res.Changes.Bytes), r.To, took(time.Since(began))))
 	return nil
+}
+
+// outcomeOf is how a restore ends on an error, of which the exit code is known.
+func outcomeOf(err error) shivx.Outcome {
+	switch exitCode(err) {
+	case exitTampered:
+		return shivx.OutcomeDamaged
+	case exitRefused:
+		return shivx.OutcomeRefused
+	}
+	return shivx.OutcomeFailed
+}
+
+// putElsewhere does the steps of restoreTo.
+func (l *localGolden) putElsewhere(ctx context.Context, r engine.Restore, res *shivx.GoldenRestoreResult) error {
+	step, err := l.step(shivx.GoldenStepStage, func() (string, error) {
+		c, err := l.engine.Stage(ctx, r, l.tell)
+		res.Changes = engine.Summary(c)
+		return fmt.Sprintf("verified and built %s with %s", count(int(res.Changes.Replaced), "file"), bytesText(res.Changes.Bytes)), err
+	})
+	res.Steps = append(list(res.Steps), step)
+	if err != nil {
+		return err
+	}
+	step, err = l.step(shivx.GoldenStepSwap, func() (string, error) {
+		if _, err := l.engine.Swap(ctx, r); err != nil {
+			_, undo := l.engine.Undo(context.WithoutCancel(ctx), r)
+			return "", errors.Join(err, undo)
+		}
+		_, err := l.engine.Finish(ctx, r, false)
+		return "put below " + r.To, err
+	})
+	res.Steps = append(res.Steps, step)
+	return err
 }

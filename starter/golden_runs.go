@@ -11,16 +11,22 @@ import (
 	"github.com/spf13/cobra"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
 	"github.com/shivx/shivx/workflows"
 )
 
-// onGoldenFleet starts a golden runbook and follows it to its end.
-func (a *app) onGoldenFleet(cmd *cobra.Command, kind string, action shivx.GoldenAction, t shivx.GoldenTarget, plan bool, in any) error {
-	return a.onFleet(func(ctx context.Context, f *fleet, _ []string) error {
+// onGoldenFleet starts a golden runbook and follows it to its end. Ask, if there is one, may refuse once it is
+// known that Temporal is there.
+func (a *app) onGoldenFleet(cmd *cobra.Command, kind string, action shivx.GoldenAction, t shivx.GoldenTarget, plan bool, in any,
+	ask ...func(context.Context) error) error {
+	err := a.onFleet(func(ctx context.Context, f *fleet, _ []string) error {
+		for _, may := range ask {
+			if err := may(ctx); err != nil {
+				return err
+			}
+		}
 		id := shivx.GoldenID(action, t)
 		if plan {
 			id += "/plan/" + uuid.NewString()
@@ -33,16 +39,22 @@ func (a *app) onGoldenFleet(cmd *cobra.Command, kind string, action shivx.Golden
 			StaticSummary:                            activities.GoldenSummary(action, t), StaticDetails: activities.GoldenDetails(action),
 		}, kind, in)
 		if err != nil {
-			return explain("start "+id, err)
+			return underWay(id, err)
 		}
 		return a.followGolden(ctx, f, run, action)
 	})(cmd, nil)
+	if exitCode(err) == exitUnreachable && cmd.Flags().Lookup("local") != nil {
+		return withCode(exitUnreachable, hint(err, shivx.HintOf(err)+"; without Temporal, on the host itself: add --local"))
+	}
+	return err
 }
 
 // followGolden prints the steps of a run as they end, and its result.
 func (a *app) followGolden(ctx context.Context, f *fleet, run client.WorkflowRun, action shivx.GoldenAction) error {
 	ref := activities.RunRef{WorkflowID: run.GetID(), RunID: run.GetRunID()}
-	if !a.json() {
+	if a.json() {
+		_ = a.jsonLine(a.err.w, map[string]any{"run": ref})
+	} else {
 		a.out.line(faint, "run "+ref.WorkflowID+" "+ref.RunID)
 	}
 	ended := make(chan error, 1)
@@ -59,20 +71,36 @@ func (a *app) followGolden(ctx context.Context, f *fleet, run client.WorkflowRun
 			over = true
 		case <-look.C:
 		}
+		if ctx.Err() != nil {
+			return hint(fmt.Errorf("no longer following %s; the run goes on", ref.WorkflowID), "stop it with: shivx abort "+ref.WorkflowID)
+		}
 		s, lookErr := query[workflows.GoldenStatus](ctx, f, ref.WorkflowID, ref.RunID, shivx.QueryProgress)
 		if lookErr == nil {
 			shown = a.showSteps(s.Steps, shown)
-			if s.WaitsFor != waits && s.WaitsFor != "" && !a.json() {
-				a.out.line(yellow, s.WaitsFor)
-				if s.Approval != nil {
-					a.out.line(yellow, "answer with: shivx approve "+ref.WorkflowID)
-				}
+			if s.WaitsFor != waits && s.WaitsFor != "" {
+				a.goldenWaits(ref, s)
 			}
 			waits = s.WaitsFor
 		}
 		if over {
-			return a.goldenEnded(action, result, err)
+			return a.goldenEnded(action, ref, result, err)
 		}
+	}
+}
+
+// goldenWaits tells what a run waits for.
+func (a *app) goldenWaits(ref activities.RunRef, s workflows.GoldenStatus) {
+	if a.json() {
+		line := map[string]any{"waits_for": s.WaitsFor}
+		if s.Approval != nil {
+			line["approval"] = s.Approval
+		}
+		_ = a.jsonLine(a.err.w, line)
+		return
+	}
+	a.out.line(yellow, s.WaitsFor)
+	if s.Approval != nil {
+		a.out.line(yellow, "answer with: shivx approve "+ref.WorkflowID+" [--deny]")
 	}
 }
 
@@ -88,51 +116,43 @@ func (a *app) showSteps(steps []shivx.GoldenStepReport, from int) int {
 }
 
 // goldenEnded prints the result of a run. One that has failed has it as the details of its error.
-func (a *app) goldenEnded(action shivx.GoldenAction, result json.RawMessage, err error) error {
-	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok && app.HasDetails() {
-		if detailErr := app.Details(&result); detailErr != nil {
-			return errors.Join(err, detailErr)
+func (a *app) goldenEnded(action shivx.GoldenAction, ref activities.RunRef, result json.RawMessage, err error) error {
+	outcome, message, fault := ended(err, ref, &result)
+	if fault != nil {
+		return fault
+	}
+	if len(result) == 0 { // ended by Temporal, or before it had a result
+		code := exitNotHealed
+		if app := explain("", err); exitCode(app) != exitError {
+			code = exitCode(app)
 		}
-		err = errors.New(app.Message())
-	} else if err != nil {
-		return explain("wait for the run", err)
+		return withCode(code, errors.New(orElse(message, string(outcome))))
+	}
+	if err != nil {
+		err = errors.New(message)
 	}
 	switch action {
 	case shivx.GoldenBackup:
-		var r shivx.GoldenBackupResult
-		if bad := json.Unmarshal(result, &r); bad != nil {
-			return bad
-		}
-		if err != nil {
-			return withCode(codeOfGolden(r.Outcome), err)
-		}
-		return a.backedUp(r)
+		return goldenResult(result, err, a.backedUp)
 	case shivx.GoldenVerify:
-		var r shivx.GoldenVerifyResult
-		if bad := json.Unmarshal(result, &r); bad != nil {
-			return bad
-		}
-		if err != nil && r.Damaged == 0 {
-			return withCode(codeOfGolden(r.Outcome), err)
-		}
-		return a.verified(r)
-	case shivx.GoldenRestore, shivx.GoldenSnapshot:
-		var r shivx.GoldenRestoreResult
-		if bad := json.Unmarshal(result, &r); bad != nil {
-			return bad
-		}
-		return a.restored(r, err)
+		return goldenResult(result, err, a.verified)
+	case shivx.GoldenRestore:
+		return goldenResult(result, nil, func(r shivx.GoldenRestoreResult) error { return a.restored(r, err) })
+	case shivx.GoldenSnapshot:
+		return goldenResult(result, nil, func(r shivx.SafeSnapshotResult) error { return a.snapshotEnded(r, err) })
 	}
 	return fmt.Errorf("no such action: %s", action)
 }
 
-func codeOfGolden(o shivx.Outcome) int {
-	switch o {
-	case shivx.OutcomeRefused:
-		return exitRefused
-	case shivx.OutcomeDamaged:
-		return exitTampered
-	default:
-		return exitNotHealed
+// goldenResult reads the result of a run, and prints it. An error of the run is told with the code of its outcome,
+// unless print has told it.
+func goldenResult[R any](result json.RawMessage, err error, show func(R) error) error {
+	var r R
+	if bad := json.Unmarshal(result, &r); bad != nil {
+		return bad
 	}
+	if shown := show(r); shown != nil || err == nil {
+		return shown
+	}
+	return withCode(exitNotHealed, err)
 }

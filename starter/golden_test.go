@@ -11,6 +11,8 @@ import (
 	crypt "filippo.io/age"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/ledger"
 )
 
 // site is a host with one set in a folder, without Temporal, an agent or services.
@@ -100,7 +102,7 @@ func TestGoldenWithoutTemporal(t *testing.T) {
 	if backup.Outcome != shivx.OutcomeStored || backup.Golden.Set != "site" || backup.Capture.Files != 3 {
 		t.Errorf("backup: %+v", backup)
 	}
-	s.want(exitOK, []string{"GOLDEN", "good", backup.Golden.ID, "web-1"}, "list", "site")
+	s.want(exitOK, []string{"GOLDEN", "good", backup.Golden.ID}, "list", "site")
 	list := decode[[]listedGolden](t, s.want(exitOK, nil, "list", "-o", "json"))
 	if len(list) != 2 || list[0].ID != backup.Golden.ID || list[1].Name != "good" {
 		t.Errorf("list: %+v", list)
@@ -108,8 +110,8 @@ func TestGoldenWithoutTemporal(t *testing.T) {
 	s.want(exitOK, []string{"site/" + backup.Golden.ID + ": verified", "0 places damaged"}, "verify", "--local", "site")
 	s.want(exitOK, []string{"srv/index.html"}, "browse", "site/good", s.path("srv"))
 	s.want(exitOK, []string{"the store@web-1: verified"}, "scrub")
-	s.want(exitOK, []string{"~", "index.html", "-", "shell.php", "0 added, 1 removed, 1 changed"}, "diff", "site/good")
-	s.want(exitOK, []string{"would be added, 1 removed, 1 changed"}, "restore", "site/good", "--local", "--plan")
+	s.want(exitOK, []string{"~", "index.html", "-", "shell.php", "0 to add, 1 to remove, 1 to rewrite", "7 → 18000 bytes", "~ rewritten"}, "diff", "site/good")
+	s.want(exitOK, []string{"no service would be stopped", " ago: 2 files", "1 to remove, 1 to rewrite"}, "restore", "site/good", "--local", "--plan")
 	s.holds("srv/index.html", "defaced")
 
 	s.want(exitUsage, []string{"nobody can be asked — look with --plan, then say --yes"}, "restore", "site/good", "--local")
@@ -149,18 +151,18 @@ func TestGoldenWithoutTemporal(t *testing.T) {
 func TestGoldenRefusals(t *testing.T) {
 	s := newSite(t, "")
 	s.want(exitOK, nil, "backup", "site", "--local", "--name", "good")
-	s.want(exitUsage, []string{"--local is for this host, which is web-1"}, "backup", "site@web-2", "--local")
-	s.want(exitError, []string{`web-1 has no set "shop" — see golden.sets in its configuration`}, "backup", "shop", "--local")
-	s.want(exitError, []string{"no such golden: bad of the set site", "shivx golden list site"}, "restore", "site/bad", "--local", "--yes")
+	s.want(exitUsage, []string{"only the sets of this host can be meant, which is web-1", "--from web-2"}, "backup", "site@web-2", "--local")
+	s.want(exitRefused, []string{`web-1 has no set "shop" — its sets: site`}, "backup", "shop", "--local")
+	s.want(exitRefused, []string{"no such golden: bad of the set site", "shivx golden list --config " + s.conf + " site"}, "restore", "site/bad", "--local", "--yes")
 	s.want(exitUsage, []string{"--to is for a restore in this process — add --local"}, "restore", "site", "--to", "/tmp/x")
-	s.want(exitError, []string{"44 characters"}, "list", "--trust", "nonsense")
+	s.want(exitUsage, []string{"44 characters"}, "list", "--trust", "nonsense")
 	s.want(exitUnreachable, nil, "backup", "site@web-1")
 
 	s.put("srv/index.html", "defaced")
 	s.damage()
 	s.want(exitTampered, []string{": damaged;", "read in", "place"}, "verify", "site", "--local")
 	s.want(exitTampered, []string{"lost with it: " + s.path("srv/")}, "scrub")
-	s.want(exitTampered, []string{"site@web-1: damaged", "nothing was touched", "shivx golden scrub --repair"}, "restore", "site", "--local", "--yes")
+	s.want(exitTampered, []string{"site@web-1: damaged", "nothing was touched", "shivx golden scrub --config " + s.conf + " --repair"}, "restore", "site", "--local", "--yes")
 	got := decode[shivx.GoldenRestoreResult](t, s.want(exitTampered, nil, "restore", "site", "--local", "--yes", "-o", "json"))
 	if got.Outcome != shivx.OutcomeDamaged || got.Swapped {
 		t.Errorf("restore: %+v", got)
@@ -212,7 +214,7 @@ func TestGoldenOnABareMachine(t *testing.T) {
 			want(t, code, texts, append(append([]string{"golden"}, args...), bare...)...)
 		}
 		call(exitOK, []string{"untrusted", "add: --trust " + backup.Golden.Key}, "list")
-		call(exitError, []string{"untrusted", backup.Golden.Key}, "restore", "site", "--yes")
+		call(exitRefused, []string{"untrusted", backup.Golden.Key}, "restore", "site", "--yes")
 		left, err := os.ReadDir(".")
 		if err != nil || len(left) > 0 {
 			t.Errorf("looking has made %v, %v", left, err)
@@ -220,7 +222,7 @@ func TestGoldenOnABareMachine(t *testing.T) {
 		bare = append(bare, "--trust", backup.Golden.Key)
 		call(exitOK, []string{"site/" + backup.Golden.ID + ": verified"}, "verify", "site")
 		call(exitOK, []string{"index.html"}, "browse", "site", s.path("srv"))
-		call(exitOK, []string{"4 added"}, "diff", "site")
+		call(exitOK, []string{"4 to add"}, "diff", "site")
 		call(exitOK, []string{"restored"}, "restore", "site", "--to", s.path("look"))
 		call(exitUsage, []string{"the store has no golden of web-9", "web-1"}, "restore", "site", "--host", "web-9")
 		call(exitOK, []string{"no service is stopped or started", "site@web-1: restored"}, "restore", "site", "--yes", "--var", s.path("rescue"))
@@ -228,4 +230,69 @@ func TestGoldenOnABareMachine(t *testing.T) {
 		s.holds(filepath.Join("look", s.path("srv/conf/site.json")), `{"name": "site"}`)
 	}
 	want(t, exitUsage, []string{"holds no golden", "golden.json"}, "golden", "list", "--store", t.TempDir())
+}
+
+// TestGoldenStoreThatCannotBeOpened is mended by the command that its error names, also where the configuration is gone.
+func TestGoldenStoreThatCannotBeOpened(t *testing.T) {
+	s := newSite(t, "  parity: 20\n")
+	s.want(exitOK, nil, "backup", "site", "--local")
+	path := s.path("store/golden.json")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bare := range [][]string{nil, {"--store", s.path("store")}} {
+		s.put("store/golden.json", `{"format":`)
+		for _, args := range [][]string{{"list"}, {"verify", "site", "--local"}, {"scrub"}, {"prune"}, {"restore", "site", "--local", "--yes"}} {
+			s.want(exitTampered, []string{"golden.json", " — shivx golden scrub --", " --repair mends what has parity"}, append(args, bare...)...)
+		}
+		s.want(exitOK, []string{"verified", "0 places damaged, 1 repaired", "golden.json"}, append([]string{"scrub", "--repair"}, bare...)...)
+		if again, err := os.ReadFile(path); err != nil || string(again) != string(whole) {
+			t.Errorf("not mended: %q, %v", again, err)
+		}
+		s.want(exitOK, []string{"verified"}, append([]string{"scrub"}, bare...)...)
+	}
+	s.want(exitOK, []string{"nothing is left halfway"}, "resume")
+	s.want(exitOK, []string{"0 goldens removed"}, "prune", "--clock-is-right")
+}
+
+// TestGoldenRestoreBesideTheAgent is refused when it would stop services: the agent would start them again.
+func TestGoldenRestoreBesideTheAgent(t *testing.T) {
+	s := newSite(t, "")
+	conf, err := os.ReadFile(s.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.put("shivx.yaml", strings.Replace(string(conf), "paths: [srv], ", "paths: [srv], services: [web], ", 1)+strings.ReplaceAll(`
+components:
+  - name: web
+    checks: [{process: {pid_file: PID}}]
+    ladder: [{use: process, with: {start: [/bin/true], pid_file: PID}}]
+`, "PID", s.path("pid")))
+	s.want(exitOK, nil, "backup", "site", "--local")
+	s.put("srv/index.html", "defaced")
+	agent, err := ledger.Open(s.path("var/"+config.OperationalLedger), ledger.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const stop = " — systemctl stop shivx-worker; or leave out --local, so that the agent does it; or set each of web to maintenance " +
+		"(shivx component maintenance NAME on --for 1h) and add --beside-agent"
+	for _, args := range [][]string{nil, {"--yes"}, {"--yes", "--in-place"}, {"--yes", "--only", s.path("srv/index.html")}} {
+		s.want(exitRefused, []string{"the agent of this host runs, and would start again what is stopped here: web", stop}, append([]string{"restore", "site", "--local"}, args...)...)
+	}
+	s.holds("srv/index.html", "defaced")
+	s.want(exitOK, []string{"would be stopped, and started again: web"}, "restore", "site", "--local", "--plan")
+	s.want(exitOK, []string{"nothing is left halfway"}, "resume")
+	s.put(filepath.Join("var", "recovery", "golden", "restores", "x.services"), "{}")
+	s.want(exitRefused, []string{"the agent of this host runs", " — systemctl restart shivx-worker: the agent does it when it starts"}, "resume")
+	if err := os.Remove(s.path("var/recovery/golden/restores/x.services")); err != nil {
+		t.Fatal(err)
+	}
+	s.want(exitOK, []string{"restored in"}, "restore", "site", "--local", "--yes", "--leave-services")
+	s.holds("srv/index.html", strings.Repeat("<p>hello\n", 2000))
+	s.want(exitNotHealed, []string{"✓ stop web", "✗ start web"}, "restore", "site", "--local", "--yes", "--beside-agent")
+	if err := agent.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.want(exitNotHealed, []string{"✗ start web", "STOPPED", "shivx golden resume"}, "restore", "site", "--local", "--yes")
 }

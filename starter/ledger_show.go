@@ -236,6 +236,7 @@ func recordTable() table {
 	return table{
 		head:    []string{"SEQ", "TIME", "EVENT", "COMPONENT", "WHAT", "OUTCOME", "TOOK", "MESSAGE"},
 		free:    []int{3, 4, 7},
+		whole:   []int{0, 1},
 		atLeast: []int{4, 19, 12, 9, 7, 7, 5},
 	}
 }
@@ -283,7 +284,7 @@ func recordRow(r record) []cell {
 		at = r.Timestamp.Local().Format(time.DateTime)
 	}
 	return []cell{
-		text(strconv.FormatUint(r.Seq, 10)), text(at), {r.EventType, severityStyles[r.Severity]}, text(r.Component),
+		text(strconv.FormatUint(r.Seq, 10)), text(at), {r.EventType, severityStyles[r.Severity]}, text(orElse(r.Component, r.Set)),
 		text(what), text(outcome), text(took(time.Duration(r.DurationMS) * time.Millisecond)), text(r.Message),
 	}
 }

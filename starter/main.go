@@ -40,6 +40,8 @@ type app struct {
 	// bare is what golden commands are given where there is no configuration.
 	bare bareStore
 
+	// documented is set once a JSON document was printed.
+	documented bool
 	// began is set once a command's own code runs: an error before is one of usage.
 	began bool
 }

@@ -36,16 +36,25 @@ func (p *progress) draw() {
 		case <-wait.C:
 			wait.Reset(100 * time.Millisecond)
 		}
-		if text := p.text(); p.s.tty && text != "" {
-			if cols, _ := p.s.size(); cols > 0 {
-				text = cut(text, cols-1)
-			}
-			p.mu.Lock()
-			p.drawn = true
-			_, _ = fmt.Fprint(p.s.w, "\r"+text+"\x1b[K")
-			p.mu.Unlock()
+		if p.s.tty {
+			p.show(p.text())
 		}
 	}
+}
+
+// show draws the line anew; "" takes it away.
+func (p *progress) show(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if text == "" {
+		p.clear()
+		return
+	}
+	if cols, _ := p.s.size(); cols > 0 {
+		text = cut(text, cols-1)
+	}
+	p.drawn = true
+	_, _ = fmt.Fprint(p.s.w, "\r"+text+"\x1b[K")
 }
 
 // clear takes the line away. The caller holds mu.
@@ -82,7 +91,7 @@ func (b besideProgress) Write(text []byte) (int, error) {
 
 // bar draws how much of total is done, both in bytes.
 func bar(done, total int64) string {
-	const length = 30
+	const length = 20
 	part := float64(min(done, total)) / float64(total)
 	full := int(part * length)
 	return fmt.Sprintf("[%s%s] %3.0f %% of %s", strings.Repeat("█", full), strings.Repeat("·", length-full), part*100, bytesText(total))

@@ -24,7 +24,12 @@ import (
 // runView is one run as it is shown.
 type runView struct {
 	activities.RunRef
+	// Runbook is the type of the workflow.
+	Runbook string `json:"runbook"`
 	shivx.Target
+	// Set is what a golden run is about, in place of a component; Golden is the one it has taken, verified or restored.
+	Set      string        `json:"set,omitempty"`
+	Golden   string        `json:"golden,omitempty"`
 	Started  time.Time     `json:"started"`
 	Ended    time.Time     `json:"ended,omitzero"`
 	Outcome  shivx.Outcome `json:"outcome"`
@@ -38,22 +43,23 @@ type runView struct {
 
 // runFilter says which runs are shown.
 type runFilter struct {
-	component, host, outcome string
-	since                    time.Duration
-	limit                    int
+	component, set, host, outcome string
+	since                         time.Duration
+	limit                         int
 }
 
 func (a *app) runsCommand() *cobra.Command {
 	var o runFilter
 	c := &cobra.Command{
-		Use: "runs", Short: "Show the self-heal runs, the latest first",
-		Long: `Show the self-heal runs of all hosts, the latest first. RUN is the end of the run's id; give it to
+		Use: "runs", Short: "Show the self-heal and golden runs, the latest first",
+		Long: `Show the self-heal and golden runs of all hosts, the latest first. RUN is the end of the run's id; give it to
 "shivx runs show" for the story of that run. Isolations are no such runs: shivx guardian status --fleet`,
 		Args: noSuchCommand,
 	}
 	c.RunE = a.onFleet(func(ctx context.Context, f *fleet, _ []string) error { return a.runs(ctx, f, o) })
 	fl := c.Flags()
 	fl.StringVar(&o.component, "component", "", "only those of this component")
+	fl.StringVar(&o.set, "set", "", "only golden runs of this set")
 	fl.StringVar(&o.host, "host", "", "only those on this host")
 	fl.StringVar(&o.outcome, "outcome", "", "only those that ended so, such as healed or failed")
 	fl.DurationVar(&o.since, "since", 0, "only those started within this time, such as 24h")
@@ -68,7 +74,7 @@ func (a *app) runsCommand() *cobra.Command {
 
 // suchAs follows "no runs" when only some were asked for.
 func (o runFilter) suchAs() string {
-	if o.component+o.host+o.outcome == "" && o.since == 0 {
+	if o.component+o.set+o.host+o.outcome == "" && o.since == 0 {
 		return " yet"
 	}
 	return " like that"
@@ -77,14 +83,15 @@ func (o runFilter) suchAs() string {
 func outcomes() []string {
 	var names []string
 	for _, o := range []shivx.Outcome{shivx.OutcomeHealed, shivx.OutcomeHealthy, shivx.OutcomeResolved, shivx.OutcomeAborted,
-		shivx.OutcomeFailed, shivx.OutcomeRefused, shivx.OutcomeUnreachable, shivx.OutcomePlanned} {
+		shivx.OutcomeFailed, shivx.OutcomeRefused, shivx.OutcomeUnreachable, shivx.OutcomePlanned,
+		shivx.OutcomeStored, shivx.OutcomeVerified, shivx.OutcomeDamaged, shivx.OutcomeRestored, shivx.OutcomeUndone} {
 		names = append(names, string(o))
 	}
 	return names
 }
 
 func (o runFilter) query() (string, error) {
-	for _, name := range []string{o.component, o.host} {
+	for _, name := range []string{o.component, o.set, o.host} {
 		if name != "" && !safeName.MatchString(name) {
 			return "", usagef("%q is not a name", name)
 		}
@@ -95,12 +102,20 @@ func (o runFilter) query() (string, error) {
 	if o.since < 0 || o.limit < 0 {
 		return "", usagef("--since and --limit cannot be negative")
 	}
-	q := fmt.Sprintf("%s = '%s'", shivx.AttrRunbook, shivx.RunbookSelfHeal) +
-		where(shivx.AttrComponent, o.component) + where(shivx.AttrHost, o.host) + where(shivx.AttrOutcome, o.outcome)
+	q := shownRunbooks() + where(shivx.AttrComponent, o.component) + where(shivx.AttrSet, o.set) + where(shivx.AttrHost, o.host) + where(shivx.AttrOutcome, o.outcome)
 	if o.since > 0 {
 		q += " AND StartTime >= '" + time.Now().Add(-o.since).UTC().Format(time.RFC3339Nano) + "'"
 	}
 	return q, nil
+}
+
+// shownRunbooks is the query for the runs that are listed.
+func shownRunbooks() string {
+	kinds := []string{"'" + shivx.RunbookSelfHeal + "'"}
+	for _, a := range shivx.GoldenActions() {
+		kinds = append(kinds, "'"+activities.GoldenRunbook(a)+"'")
+	}
+	return fmt.Sprintf("%s IN (%s)", shivx.AttrRunbook, strings.Join(kinds, ", "))
 }
 
 func (a *app) runs(ctx context.Context, f *fleet, o runFilter) error {
@@ -117,7 +132,11 @@ func (a *app) runs(ctx context.Context, f *fleet, o runFilter) error {
 	group.SetLimit(atOnce)
 	for i, info := range infos {
 		group.Go(func() error {
-			runs[i], _ = f.look(ctx, info)
+			if _, golden := goldenActions[info.GetType().GetName()]; golden {
+				runs[i], _ = f.lookGolden(ctx, info)
+			} else {
+				runs[i], _ = f.look(ctx, info)
+			}
 			return ctx.Err()
 		})
 	}
@@ -156,15 +175,21 @@ func (f *fleet) listRuns(ctx context.Context, query string, limit int) ([]*workf
 	}
 }
 
-// look reads what a run was started with and how it ended or stands. It asks Temporal alone, but
-// for a run under way, which its agent answers for.
-func (f *fleet) look(ctx context.Context, info *workflowpb.WorkflowExecutionInfo) (runView, workflows.SelfHealStatus) {
-	v := runView{
+// runOf is what a list of runs says of one.
+func runOf(info *workflowpb.WorkflowExecutionInfo) runView {
+	return runView{
 		RunRef:  activities.RunRef{WorkflowID: info.Execution.WorkflowId, RunID: info.Execution.RunId},
+		Runbook: info.GetType().GetName(), Set: attribute(info, shivx.AttrSet),
 		Target:  shivx.Target{Component: attribute(info, shivx.AttrComponent), Host: attribute(info, shivx.AttrHost)},
 		Started: info.StartTime.AsTime(), Outcome: shivx.Outcome(attribute(info, shivx.AttrOutcome)),
 	}
-	if in, err := f.input(ctx, v.RunRef); err == nil {
+}
+
+// look reads what a run was started with and how it ended or stands. It asks Temporal alone, but
+// for a run under way, which its agent answers for.
+func (f *fleet) look(ctx context.Context, info *workflowpb.WorkflowExecutionInfo) (runView, workflows.SelfHealStatus) {
+	v := runOf(info)
+	if in, err := inputOf[workflows.SelfHealInput](ctx, f, v.RunRef); err == nil {
 		v.Reason = why(in)
 	}
 	if info.Status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
@@ -190,9 +215,9 @@ func (f *fleet) look(ctx context.Context, info *workflowpb.WorkflowExecutionInfo
 	return v, workflows.SelfHealStatus{Target: v.Target, Reason: v.Reason, Steps: res.Steps, Isolated: res.Isolated}
 }
 
-// input is what a run was started with.
-func (f *fleet) input(ctx context.Context, ref activities.RunRef) (workflows.SelfHealInput, error) {
-	var in workflows.SelfHealInput
+// inputOf is what a run was started with.
+func inputOf[In any](ctx context.Context, f *fleet, ref activities.RunRef) (In, error) {
+	var in In
 	history, err := f.client.WorkflowService().GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
 		Namespace: f.namespace, MaximumPageSize: 1,
 		Execution: &commonpb.WorkflowExecution{WorkflowId: ref.WorkflowID, RunId: ref.RunID},
@@ -232,14 +257,22 @@ func attribute(info *workflowpb.WorkflowExecutionInfo, name string) string {
 // shortEnd is how much of a run's id is shown. Its beginning is a time and the same in many.
 const shortEnd = 8
 
+// what the run is about: a component, or what is done with a set.
+func (v runView) what() string {
+	if v.Set == "" {
+		return v.Component
+	}
+	return string(goldenActions[v.Runbook]) + " " + v.Set
+}
+
 func runTable(runs []runView) table {
-	t := table{head: []string{"STARTED", "COMPONENT", "HOST", "OUTCOME", "STRATEGY", "TOOK", "RUN", "REASON", "WORKFLOW"}, free: []int{7, 8}}
+	t := table{head: []string{"STARTED", "TARGET", "HOST", "OUTCOME", "STRATEGY", "TOOK", "RUN", "REASON", "WORKFLOW"}, free: []int{7, 8}, whole: []int{0, 6}}
 	for _, r := range runs {
 		reason := r.Reason
 		if r.WaitsFor != "" {
 			reason = "waits for: " + r.WaitsFor
 		}
-		t.add(text(moment(r.Started)), text(r.Component), text(r.Host), cell{string(r.Outcome), outcomeStyle(r.Outcome)},
+		t.add(text(moment(r.Started)), text(r.what()), text(r.Host), cell{string(r.Outcome), outcomeStyle(r.Outcome)},
 			text(r.Strategy), text(r.Took), cell{r.RunID[max(0, len(r.RunID)-shortEnd):], faint}, text(reason), cell{r.WorkflowID, faint})
 	}
 	return t

@@ -23,7 +23,8 @@ func (a *app) runsShowCommand() *cobra.Command {
 
 The run is named by its component (the latest run), by its run id or the end of it as "shivx runs"
 shows it, or by its workflow id, with the run id behind it unless the latest run is meant. The runs of
-the guardian have the ids isolation/SOURCE and defense-mode.`,
+the guardian have the ids isolation/SOURCE and defense-mode, golden runs golden/ACTION/SET@HOST;
+those that a schedule has started have their time behind it.`,
 		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.completeComponent,
 		RunE: a.onFleet(func(ctx context.Context, f *fleet, args []string) error {
 			ref, err := f.pick(ctx, strings.Fields(strings.Join(args, " ")))
@@ -37,6 +38,10 @@ the guardian have the ids isolation/SOURCE and defense-mode.`,
 			info := d.WorkflowExecutionInfo
 			if show, ok := a.guardianStories()[info.GetType().GetName()]; ok {
 				return show(ctx, f, info)
+			}
+			if _, golden := goldenActions[info.GetType().GetName()]; golden {
+				v, status := f.lookGolden(ctx, info)
+				return a.goldenStory(v, status)
 			}
 			v, status := f.look(ctx, info)
 			return a.story(v, status)
@@ -54,14 +59,14 @@ func (f *fleet) pick(ctx context.Context, args []string) (activities.RunRef, err
 	case strings.Contains(args[0], "/"), args[0] == shivx.DefenseModeID:
 		return activities.RunRef{WorkflowID: args[0]}, nil
 	}
-	infos, err := f.listRuns(ctx, fmt.Sprintf("%s = '%s'", shivx.AttrRunbook, shivx.RunbookSelfHeal), searched)
+	infos, err := f.listRuns(ctx, shownRunbooks(), searched)
 	if err != nil {
 		return activities.RunRef{}, err
 	}
 	var found *workflowpb.WorkflowExecutionInfo
 	for _, info := range infos {
 		t := shivx.Target{Component: attribute(info, shivx.AttrComponent), Host: attribute(info, shivx.AttrHost)}
-		named := args[0] == t.Component || args[0] == t.String()
+		named := t.Component != "" && (args[0] == t.Component || args[0] == t.String())
 		run := info.Execution.RunId
 		byID := len(args[0]) >= 4 && (strings.HasSuffix(run, args[0]) || strings.HasPrefix(run, args[0]))
 		switch {

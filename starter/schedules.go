@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/shivx/shivx"
@@ -31,12 +30,6 @@ var overlaps = map[string]enumspb.ScheduleOverlapPolicy{
 	"cancel-other": enumspb.SCHEDULE_OVERLAP_POLICY_CANCEL_OTHER,
 	"allow-all":    enumspb.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL,
 }
-
-// Memo fields of a schedule: what a list of schedules does not tell otherwise.
-const (
-	memoWhen   = "shivx_when"
-	memoTarget = "shivx_target"
-)
 
 // scheduleFlags are the flags of schedules create.
 type scheduleFlags struct {
@@ -60,7 +53,13 @@ func (a *app) schedulesCommand() *cobra.Command {
 				return h.Trigger(ctx, client.ScheduleTriggerOptions{})
 			}),
 		a.scheduleCommand("delete", "Delete a schedule; runs under way go on", "deleted",
-			func(ctx context.Context, h client.ScheduleHandle, _ string) error { return h.Delete(ctx) }))
+			func(ctx context.Context, h client.ScheduleHandle, _ string) error {
+				err := h.Delete(ctx)
+				if err == nil && strings.HasPrefix(h.GetID(), shivx.GoldenPrefix) {
+					a.err.line(yellow, "the agent of its host makes it again while golden.sets ask for it; to stop it, pause it or change its configuration")
+				}
+				return err
+			}))
 }
 
 func (a *app) schedulesCreateCommand() *cobra.Command {
@@ -102,11 +101,8 @@ func (o scheduleFlags) check(name string) (workflows.SelfHealInput, error) {
 	if !safeName.MatchString(name) {
 		return in, hint(usagef("%q is not the name of a schedule", name), `use letters, digits, ".", "_" and "-"`)
 	}
-	if o.runbook != shivx.TypeSelfHeal && shivx.CriticalRunbook(o.runbook) {
-		return in, hint(usagef("%s is begun by the agents, not by a schedule", o.runbook), "a schedule runs: "+shivx.TypeSelfHeal)
-	}
-	if o.runbook != shivx.TypeSelfHeal {
-		return in, hint(usagef("there is no runbook %s", o.runbook), "it is one of: "+shivx.TypeSelfHeal)
+	if err := schedulable(o.runbook); err != nil {
+		return in, err
 	}
 	if (o.cron == "") == (o.every == 0) {
 		return in, usagef("give exactly one of --cron and --every")
@@ -134,6 +130,23 @@ func (o scheduleFlags) check(name string) (workflows.SelfHealInput, error) {
 	return in, nil
 }
 
+// schedulable says whether people schedule a runbook with this command.
+func schedulable(runbook string) error {
+	const other = "this command schedules: " + shivx.TypeSelfHeal
+	switch runbook {
+	case shivx.TypeSelfHeal:
+		return nil
+	case shivx.TypeGoldenBackup, shivx.TypeGoldenVerify:
+		return hint(usagef("%s is scheduled by the agent of the host", runbook), "say when in its configuration: golden.sets, schedule")
+	case shivx.TypeGoldenRestore, shivx.TypeSafeSnapshot:
+		return hint(usagef("%s is begun by people or by the guardian, not by a schedule", runbook), other)
+	case shivx.TypeComponent, shivx.TypeLedgerWitness, shivx.TypeDegradationResponse, shivx.TypeThreatIsolation, shivx.TypeDefenseMode:
+		return hint(usagef("%s is begun by the agents, not by a schedule", runbook), other)
+	default:
+		return hint(usagef("there is no runbook %s", runbook), other)
+	}
+}
+
 // when says in words when the schedule runs.
 func (o scheduleFlags) when() string {
 	if o.cron != "" {
@@ -159,7 +172,7 @@ func (a *app) createSchedule(ctx context.Context, f *fleet, name string, o sched
 	}
 	_, err = f.client.ScheduleClient().Create(ctx, client.ScheduleOptions{
 		ID: name, Spec: spec, Overlap: overlaps[o.overlap], CatchupWindow: o.catchup,
-		Memo: map[string]any{memoWhen: o.when(), memoTarget: e.String()},
+		Memo: map[string]any{shivx.MemoScheduleWhen: o.when(), shivx.MemoScheduleTarget: e.String()},
 		Action: &client.ScheduleWorkflowAction{
 			ID: "self-heal/schedule/" + name, Workflow: o.runbook, Args: []any{in}, TaskQueue: e.queue,
 			TypedSearchAttributes: activities.SearchAttributes(shivx.RunbookSelfHeal, e.Target),
@@ -201,81 +214,4 @@ func (a *app) scheduleCommand(use, short, done string, do func(context.Context, 
 		c.Flags().StringVar(&note, "note", "", "why, in one line")
 	}
 	return c
-}
-
-// scheduleView is one schedule as it is shown.
-type scheduleView struct {
-	Name    string    `json:"name"`
-	Runbook string    `json:"runbook"`
-	Target  string    `json:"target,omitempty"`
-	When    string    `json:"when"`
-	Paused  bool      `json:"paused"`
-	Note    string    `json:"note,omitempty"`
-	Next    time.Time `json:"next,omitzero"`
-	Last    time.Time `json:"last,omitzero"`
-}
-
-func (a *app) schedulesListCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "List the schedules", Args: cobra.NoArgs,
-		RunE: a.onFleet(func(ctx context.Context, f *fleet, _ []string) error {
-			views, err := f.schedules(ctx)
-			if err != nil {
-				return err
-			}
-			if a.json() {
-				return a.document(views)
-			}
-			if len(views) == 0 {
-				a.err.line(normal, "there is no schedule yet; see: shivx schedules create --help")
-				return nil
-			}
-			t := table{head: []string{"NAME", "RUNBOOK", "TARGET", "WHEN", "STATE", "NEXT", "LAST", "NOTE"}, free: []int{7}}
-			for _, v := range views {
-				state, next := cell{"active", green}, moment(v.Next)
-				if v.Paused {
-					state, next = cell{"paused", yellow}, ""
-				}
-				t.add(text(v.Name), text(v.Runbook), text(v.Target), text(v.When), state, text(next), text(moment(v.Last)), text(v.Note))
-			}
-			a.out.table(t)
-			return nil
-		}),
-	}
-}
-
-func (f *fleet) schedules(ctx context.Context) ([]scheduleView, error) {
-	list, err := f.client.ScheduleClient().List(ctx, client.ScheduleListOptions{PageSize: page})
-	if err != nil {
-		return nil, explain("list the schedules", err)
-	}
-	views := []scheduleView{}
-	for list.HasNext() {
-		e, err := list.Next()
-		if err != nil {
-			return nil, explain("list the schedules", err)
-		}
-		v := scheduleView{Name: e.ID, Runbook: e.WorkflowType.Name, Paused: e.Paused, Note: e.Note,
-			When: memo(e, memoWhen), Target: memo(e, memoTarget)}
-		if len(e.NextActionTimes) > 0 {
-			v.Next = e.NextActionTimes[0]
-		}
-		if n := len(e.RecentActions); n > 0 {
-			v.Last = e.RecentActions[n-1].ActualTime
-		}
-		views = append(views, v)
-	}
-	slices.SortFunc(views, func(a, b scheduleView) int { return strings.Compare(a.Name, b.Name) })
-	return views, nil
-}
-
-// memo is a memo field of a schedule, "" when it has none.
-func memo(e *client.ScheduleListEntry, name string) string {
-	var value string
-	if p, ok := e.Memo.GetFields()[name]; ok {
-		if err := converter.GetDefaultDataConverter().FromPayload(p, &value); err != nil {
-			return ""
-		}
-	}
-	return value
 }

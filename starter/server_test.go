@@ -51,6 +51,10 @@ host: here
 api: {listen: "off"}
 guardian: {nftables: {enabled: "off"}, allow: [198.51.100.0/28]}
 defaults: {every: 1h}
+golden:
+  store: {path: DIR/store}
+  sets:
+    - {name: site, paths: [DIR/web], schedule: {backup: "0 3 * * *", timezone: Europe/Berlin}}
 components:
   - name: web
     critical: true

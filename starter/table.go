@@ -111,6 +111,8 @@ type table struct {
 	rows [][]cell
 	// free lists the columns of free text, which are cut before any other.
 	free []int
+	// whole lists the columns that are never cut, such as ids.
+	whole []int
 	// atLeast holds the least width of each column, for tables that grow while they are printed.
 	atLeast []int
 }
@@ -228,7 +230,7 @@ func (t *table) fit(widths []int, limit int) {
 		}
 	}
 	take(func(i int) bool { return slices.Contains(t.free, i) }, narrowestFree)
-	take(func(int) bool { return true }, narrowest)
+	take(func(i int) bool { return !slices.Contains(t.whole, i) }, narrowest)
 }
 
 // details prints names with their values; empty values are left out.
@@ -247,7 +249,10 @@ func (s *screen) details(pairs ...[2]string) {
 }
 
 // document prints v as one JSON document.
-func (a *app) document(v any) error { return a.documentTo(&a.out, v) }
+func (a *app) document(v any) error {
+	a.documented = true
+	return a.documentTo(&a.out, v)
+}
 
 func (*app) documentTo(s *screen, v any) error {
 	var b bytes.Buffer

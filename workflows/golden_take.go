@@ -17,8 +17,8 @@ type goldenTake struct {
 	keepOlder bool
 	// allowMissing takes one that lacks what the one before has.
 	allowMissing bool
-	capture   shivx.GoldenCapture
-	removed   []string
+	capture      shivx.GoldenCapture
+	removed      []string
 }
 
 var _ goldenBook = (*goldenTake)(nil)
