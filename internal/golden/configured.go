@@ -14,12 +14,13 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/golden/signing"
 	"github.com/shivx/shivx/internal/golden/source"
 	"github.com/shivx/shivx/internal/golden/store"
 )
 
 // home is the engine's folder below paths.var.
-const home = "recovery/golden"
+const home = signing.Home
 
 // Configured returns the engine of a configuration. It makes nothing and asks no server.
 func Configured(cfg *config.Config, log *slog.Logger) (*Engine, error) {
@@ -32,7 +33,7 @@ func Configured(cfg *config.Config, log *slog.Logger) (*Engine, error) {
 		o.Keys = func() ([]age.Recipient, []age.Identity, error) { return encryption(*g.Encryption) }
 	}
 	var err error
-	if o.Trusted, err = parseKeys(g.TrustedKeys); err != nil {
+	if o.Trusted, err = signing.ParseKeys(g.TrustedKeys); err != nil {
 		return nil, fmt.Errorf("golden.trusted_keys: %w", err)
 	}
 	for _, s := range g.Sets {
@@ -106,7 +107,7 @@ func setOf(cfg *config.Config, s config.GoldenSet) (Set, error) {
 	if s.States {
 		for _, c := range cfg.Components {
 			set.Paths = append(set.Paths, c.State.Paths...)
-			set.Exclude = append(set.Exclude, c.State.Exclude...)
+			set.Exclude = append(set.Exclude, c.State.Globs()...)
 		}
 	}
 	if s.Ledgers {
@@ -131,7 +132,7 @@ func setOf(cfg *config.Config, s config.GoldenSet) (Set, error) {
 	if p := cfg.Golden.Store.Path; p != "" {
 		set.Exclude = append(set.Exclude, source.GlobQuote(p))
 	}
-	for _, own := range []string{"exports", "joins", "restores", "unrecorded", "signing.key"} {
+	for _, own := range []string{"exports", "joins", "restores", "unrecorded", signing.Name} {
 		set.Exclude = append(set.Exclude, source.GlobQuote(filepath.Join(cfg.Paths.Var, home, own)))
 	}
 	// The agent writes to its ledgers meanwhile, and their keys are for nobody else.

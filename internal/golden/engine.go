@@ -21,6 +21,7 @@ import (
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/internal/golden/restore"
+	"github.com/shivx/shivx/internal/golden/signing"
 	"github.com/shivx/shivx/internal/golden/source"
 	"github.com/shivx/shivx/internal/golden/store"
 )
@@ -114,7 +115,7 @@ func (e *Engine) Sets() []Set { return e.o.Sets }
 
 // open opens the store. One that does not exist is made if create is set.
 func (e *Engine) open(ctx context.Context, create bool, trust ...ed25519.PublicKey) (*store.Store, error) {
-	key, err := e.signingKey(create)
+	key, err := signing.Key(e.o.Dir, create)
 	if err != nil {
 		return nil, err
 	}

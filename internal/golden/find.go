@@ -11,6 +11,7 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden/format"
+	"github.com/shivx/shivx/internal/golden/signing"
 	"github.com/shivx/shivx/internal/golden/store"
 )
 
@@ -69,7 +70,7 @@ func (e *Engine) Find(ctx context.Context, ref Ref) (shivx.GoldenInfo, error) {
 
 // find opens the store and the golden in it; the store is to be closed afterwards.
 func (e *Engine) find(ctx context.Context, ref Ref) (*store.Store, *store.Golden, error) {
-	trust, err := parseKeys(ref.Trust)
+	trust, err := signing.ParseKeys(ref.Trust)
 	if err != nil {
 		return nil, nil, err
 	}

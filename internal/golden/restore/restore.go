@@ -53,6 +53,8 @@ type Options struct {
 	// To is an absolute folder below which the state is put instead, each path as a whole; nothing
 	// that exists there is replaced.
 	To string
+	// KeepOld is noted in the journal, for who resumes the restore and has to call Finish.
+	KeepOld bool
 	// Checked says that the caller has just had all of the golden checked; Stage does not do it again.
 	Checked bool
 	// Workers is how many files are worked on at once; 0: as many as there are processors.
