@@ -85,7 +85,9 @@ func (a *Agent) open() error {
 	if a.ledger, err = a.openLedger(config.OperationalLedger); err != nil {
 		return err
 	}
-	checkpoints, err := checkpoint.Open(filepath.Join(a.cfg.Paths.Var, "checkpoints"))
+	checkpoints, err := checkpoint.Open(checkpoint.Options{
+		Var: a.cfg.Paths.Var, Host: a.cfg.Host, Trusted: a.cfg.Golden.TrustedKeys, Logger: a.log,
+	})
 	if err != nil {
 		return fmt.Errorf("open the checkpoints: %w", err)
 	}

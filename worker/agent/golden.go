@@ -40,6 +40,9 @@ func (a *Agent) recordIn(ctx context.Context, path, key string, event any) error
 // resumeRestores ends restores without Temporal that were killed, and records what they could not. It does so
 // before any runbook may begin one.
 func (a *Agent) resumeRestores(ctx context.Context) {
+	if err := a.steps.Checkpoints.Settle(ctx); err != nil {
+		a.log.Error("a restore of a checkpoint that was cut off could not be ended", "error", err, "hint", shivx.HintOf(err))
+	}
 	if err := goldenacts.TakeUp(ctx, a.cfg.Paths.Var, a.recordIn); err != nil {
 		a.log.Error("steps of a local restore are not in the ledger yet", "error", err)
 	}
