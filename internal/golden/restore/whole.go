@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +20,7 @@ type spreadRoot struct {
 	names map[string]bool
 }
 
-// checkWhole looks at the roots that are mount points.
+// checkWhole looks at the roots that did not exist, and at those that are mount points.
 func (r *run) checkWhole(tops []top) error {
 	types := map[string]format.Type{}
 	for _, t := range tops {
@@ -29,7 +30,15 @@ func (r *run) checkWhole(tops []top) error {
 	for _, root := range r.places.roots {
 		path := string(root.Path)
 		typ, there := types[path]
-		if !root.mount || !there {
+		if !there {
+			// What is there now is moved away at a site where nothing else may happen.
+			if _, err := os.Lstat(string(root.Real)); err == nil {
+				s, _ := r.places.at(path)
+				r.places.use(s)
+			}
+			continue
+		}
+		if !root.mount {
 			continue
 		}
 		if typ != format.TypeDir {
