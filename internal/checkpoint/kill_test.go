@@ -151,7 +151,7 @@ func killDuringRestore(t *testing.T, keep bool) {
 	j := job{Var: filepath.Dir(s.home), Do: "restore", ID: c.ID, Keep: keep}
 	whole := span(t, j)
 	cuts, mixed := 0, 0
-	for range 30 {
+	for range 15 {
 		bad := spoilAll()
 		if !killAfter(t, j, time.Duration(r.Int64N(int64(whole)))) {
 			continue

@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"context"
 	"iter"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -183,23 +182,6 @@ func (p *part) relink(e, moved *format.Entry) {
 		target = first
 	}
 	moved.Link = p.real(target)
-}
-
-// Check verifies what the part needs.
-func (p *part) Check(ctx context.Context, need []format.Hash, progress func(bytes int64)) error {
-	if need == nil {
-		all := map[format.Hash]bool{}
-		for e, err := range p.Entries(ctx) {
-			if err != nil {
-				return err
-			}
-			for i := range e.BlockCount() {
-				all[e.Block(i)] = true
-			}
-		}
-		need = slices.AppendSeq(make([]format.Hash, 0, len(all)), maps.Keys(all))
-	}
-	return p.Golden.Check(ctx, need, progress)
 }
 
 // quote makes a path a pattern that matches it alone.

@@ -144,7 +144,7 @@ func (s *Store) folder(ctx context.Context, id string) (string, error) {
 	if err := os.MkdirAll(making, 0o700); err != nil {
 		return "", err
 	}
-	st, err := restore.Stage(ctx, g, restore.Options{Journal: journal, To: filepath.Join(making, "files")})
+	st, err := restore.Stage(ctx, g, restore.Options{Journal: journal, To: filepath.Join(making, "files"), Checked: true})
 	if err != nil {
 		return "", err
 	}

@@ -174,7 +174,8 @@ func leftOut(path, root string, exclude []string) bool {
 
 // swap stages the part and brings it into place.
 func (r *restoring) swap(ctx context.Context, p *part) error {
-	o := restore.Options{Journal: r.journal, KeepOld: r.keep}
+	// Each block is verified as it is read, before anything is touched: a pass before that would be downtime.
+	o := restore.Options{Journal: r.journal, KeepOld: r.keep, Checked: true}
 	if r.progress != nil {
 		o.Progress = func(p restore.Progress) { r.progress(p.Bytes, p.TotalBytes) }
 	}

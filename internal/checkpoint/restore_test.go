@@ -80,6 +80,13 @@ func TestRestoreOnlySomePaths(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, string(got), p)
 	}
+	// What the checkpoint does not have is removed.
+	write(t, dir+"/a/wal", "bad")
+	changes, err = s.Restore(context.Background(), c, nil, Only(dir+"/a/wal", dir+"/b"))
+	require.NoError(t, err)
+	require.Equal(t, []string{dir + "/a/wal"}, changes.Removed)
+	require.Equal(t, []string{dir + "/b"}, changes.Restored)
+	require.NoFileExists(t, dir+"/a/wal")
 	_, err = s.Restore(context.Background(), c, nil, Only("/etc"))
 	require.ErrorContains(t, err, "not part of the checkpoint")
 }

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// lookEvery is after how many bytes the room on the disk is looked at.
+	// lookEvery is after how many bytes the room on the disk is looked at: a small checkpoint always fits.
 	lookEvery = 32 << 20
 	// roomLeft is how many bytes a checkpoint leaves free: a disk that it fills up, with the ledgers on it,
 	// would be a fault of its own.
@@ -28,7 +28,11 @@ type sink struct {
 	room *atomic.Int64 // what may still be put until the disk is looked at
 }
 
-func newSink(w *store.Writer, dir string) sink { return sink{w, dir, new(atomic.Int64)} }
+func newSink(w *store.Writer, dir string) sink {
+	s := sink{w, dir, new(atomic.Int64)}
+	s.room.Store(lookEvery)
+	return s
+}
 
 func (s sink) Lane() capture.Lane { return lane{s.Writer.Lane(), s} }
 
