@@ -117,12 +117,8 @@ func (s *Store) store(ctx context.Context, g opened, o Order, seen sight, number
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	kind := format.KindSnapshot
-	if o.Kind == KindHealthy {
-		kind = format.KindBackup
-	}
 	made, err := w.Commit(ctx, format.Header{
-		Set: setOf(o.Component, o.Kind), Host: s.host, Name: number, Run: o.Key, Kind: kind, Taken: time.Since(began).Seconds(),
+		Set: setOf(o.Component, o.Kind), Host: s.host, Name: number, Run: o.Key, Kind: format.KindBackup, Taken: time.Since(began).Seconds(),
 		Roots: r.Roots, Missing: r.Missing, Exclude: opts.Exclude, Unstable: r.Unstable, Skipped: r.Skipped,
 	})
 	if err != nil {
