@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -142,11 +143,7 @@ func (a *Activities) request(ctx context.Context, in activities.StepInput, step 
 // needsFolders says whether a plugin of another process is given the checkpoints as folders. Steps that take a
 // component out of traffic or put it back do not wait for that.
 func needsFolders(step sdk.Step) bool {
-	switch step {
-	case sdk.StepRecover, sdk.StepUndo, sdk.StepValidate, sdk.StepMark, sdk.StepDone:
-		return true
-	}
-	return false
+	return slices.Contains([]sdk.Step{sdk.StepRecover, sdk.StepUndo, sdk.StepValidate, sdk.StepMark, sdk.StepDone}, step)
 }
 
 // effectKey names the effect of one step of one run, also over crashes and retries.

@@ -206,16 +206,12 @@ func parseSet(set string) (component string, kind Kind, err error) {
 	return component, kind, checkName(component, kind)
 }
 
-// idOf takes the id of a checkpoint apart.
-func idOf(id string) (component string, kind Kind, golden string, err error) {
+func checkID(id string) error {
 	set, golden, ok := strings.Cut(id, "/")
-	if ok {
-		component, kind, err = parseSet(set)
+	if _, _, err := parseSet(set); !ok || err != nil || format.CheckName(golden) != nil {
+		return fmt.Errorf("%q is not the id of a checkpoint", id)
 	}
-	if !ok || err != nil || format.CheckName(golden) != nil {
-		return "", "", "", fmt.Errorf("%q is not the id of a checkpoint", id)
-	}
-	return component, kind, golden, nil
+	return nil
 }
 
 // of is the checkpoint that a golden is.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -37,18 +38,17 @@ func (o opened) list(ctx context.Context, set string) (sound []Checkpoint, bad [
 	return sound, bad, nil
 }
 
-// known returns the sound checkpoints of a component, oldest first.
-func (o opened) known(ctx context.Context, component string) ([]Checkpoint, error) {
-	var all []Checkpoint
+// known returns the checkpoints of a component, oldest first, and those that cannot be read.
+func (o opened) known(ctx context.Context, component string) (sound []Checkpoint, bad []store.Info, err error) {
 	for _, kind := range kinds() {
-		sound, _, err := o.list(ctx, setOf(component, kind))
+		some, broken, err := o.list(ctx, setOf(component, kind))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		all = append(all, sound...)
+		sound, bad = append(sound, some...), append(bad, broken...)
 	}
-	slices.SortStableFunc(all, func(a, b Checkpoint) int { return a.Taken.Compare(b.Taken) })
-	return all, nil
+	slices.SortStableFunc(sound, func(a, b Checkpoint) int { return a.Taken.Compare(b.Taken) })
+	return sound, bad, nil
 }
 
 // List returns the checkpoints of a component, oldest first. One that is damaged is left out
@@ -62,16 +62,12 @@ func (s *Store) List(ctx context.Context, component string) ([]Checkpoint, error
 		return nil, fmt.Errorf("list checkpoints: %w", err)
 	}
 	defer g.Close()
-	var errs []error
-	for _, kind := range kinds() {
-		_, bad, err := g.list(ctx, setOf(component, kind))
-		errs = append(errs, err)
-		for _, i := range bad {
-			errs = append(errs, fmt.Errorf("checkpoint %s/%s: %w", i.Set, i.ID, hinted(i.Err)))
-		}
+	all, bad, err := g.known(ctx, component)
+	errs := []error{err}
+	for _, i := range bad {
+		errs = append(errs, fmt.Errorf("checkpoint %s/%s: %w", i.Set, i.ID, hinted(i.Err)))
 	}
-	all, err := g.known(ctx, component)
-	return all, errors.Join(append(errs, err)...)
+	return all, errors.Join(errs...)
 }
 
 // Latest returns the newest sound checkpoint of a kind; ok is false when there is none.
@@ -93,7 +89,7 @@ func (s *Store) Latest(ctx context.Context, component string, kind Kind) (c Chec
 
 // Get returns the checkpoint with that id.
 func (s *Store) Get(ctx context.Context, id string) (Checkpoint, error) {
-	if _, _, _, err := idOf(id); err != nil {
+	if err := checkID(id); err != nil {
 		return Checkpoint{}, err
 	}
 	g, err := s.open(ctx)
@@ -121,7 +117,7 @@ func (o opened) find(ctx context.Context, id string) (*store.Golden, Checkpoint,
 
 // use opens a checkpoint that nobody prunes until release is called.
 func (s *Store) use(ctx context.Context, id string) (g *store.Golden, c Checkpoint, release func(), err error) {
-	if _, _, _, err := idOf(id); err != nil {
+	if err := checkID(id); err != nil {
 		return nil, c, nil, err
 	}
 	o, err := s.open(ctx)
@@ -169,8 +165,7 @@ func (s *Store) Prune(ctx context.Context, component string, kind Kind, keep int
 	// The clock may have been wrong when they were taken: the numbers decide, and no age does.
 	o := store.PruneOptions{Repack: repackBelow, Quick: true, ClockIsRight: true, Patience: patience}
 	for _, c := range sound[:max(0, len(sound)-max(0, keep))] {
-		_, _, id, _ := idOf(c.ID)
-		o.Remove = append(o.Remove, id)
+		o.Remove = append(o.Remove, filepath.Base(c.ID))
 	}
 	r, err := g.Prune(ctx, o)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {

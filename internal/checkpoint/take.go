@@ -66,7 +66,7 @@ func (s *Store) take(ctx context.Context, o Order) (Checkpoint, error) {
 		return Checkpoint{}, err
 	}
 	defer g.Close()
-	known, err := g.known(ctx, o.Component)
+	known, _, err := g.known(ctx, o.Component)
 	if err != nil {
 		return Checkpoint{}, err
 	}
