@@ -48,11 +48,12 @@ var layers = []layer{
 // Prometheus (docs/adr/0008), and nothing goes past the engine of goldens.
 var reserved = map[string][]string{
 	"internal/history": {"worker/agent", "test/..."},
-	// A golden is reached through the engine, or by who runs its steps.
+	// A golden is reached through the engine, or by who runs its steps. A checkpoint is one in a store of its own.
 	"internal/golden":         {"activities/golden", "starter", "worker/agent", "test/..."},
-	"internal/golden/store":   {"internal/golden", "activities/golden", "starter", "test/..."},
-	"internal/golden/capture": {"internal/golden", "test/..."},
-	"internal/golden/restore": {"internal/golden", "activities/golden", "starter", "test/..."},
+	"internal/golden/store":   {"internal/golden", "internal/checkpoint", "activities/golden", "starter", "test/..."},
+	"internal/golden/capture": {"internal/golden", "internal/checkpoint", "test/..."},
+	"internal/golden/restore": {"internal/golden", "internal/checkpoint", "activities/golden", "starter", "test/..."},
+	"internal/golden/signing": {"internal/golden", "internal/checkpoint", "test/..."},
 }
 
 func TestArchitecture(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/shivx/shivx"
 	goldenacts "github.com/shivx/shivx/activities/golden"
-	"github.com/shivx/shivx/internal/checkpoint"
 	"github.com/shivx/shivx/internal/config"
 	engine "github.com/shivx/shivx/internal/golden"
 	"github.com/shivx/shivx/internal/golden/store"
@@ -103,11 +101,8 @@ func (a *app) logger() *slog.Logger {
 
 // openSteps opens what the steps of backups and restores need beside the engine.
 func (*app) openSteps(ctx context.Context, l *localGolden) error {
-	checkpoints, err := checkpoint.Open(filepath.Join(l.cfg.Paths.Var, "checkpoints"))
-	if err != nil {
-		return err
-	}
-	plugins := host.New(builtin.All(builtin.Options{Checkpoints: checkpoints}), host.Specs(l.cfg), l.log)
+	// Services are stopped and started, which no checkpoint is needed for.
+	plugins := host.New(builtin.All(builtin.Options{}), host.Specs(l.cfg), l.log)
 	l.close = append(l.close, func() error { plugins.Close(); return nil })
 	monitor, err := health.NewMonitor(l.cfg.Host, l.cfg.Components, health.Options{Logger: l.log})
 	if err != nil {

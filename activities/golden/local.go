@@ -85,6 +85,8 @@ func (l *Local) alone(ctx context.Context, do func(context.Context) error) error
 		err = fmt.Errorf("%w; the old state is back", err)
 	case !l.since.IsZero():
 		err = fmt.Errorf("%w; no file was changed, and the services run again", err)
+	case ctx.Err() != nil:
+		err = fmt.Errorf("%w; nothing was changed", err)
 	}
 	return err
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
 	goldenacts "github.com/shivx/shivx/activities/golden"
-	"github.com/shivx/shivx/internal/checkpoint"
 	"github.com/shivx/shivx/internal/config"
 	engine "github.com/shivx/shivx/internal/golden"
 	"github.com/shivx/shivx/internal/health"
@@ -113,15 +112,11 @@ func openStage(dir string) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	checkpoints, err := checkpoint.Open(filepath.Join(cfg.Paths.Var, "checkpoints"))
-	if err != nil {
-		return nil, err
-	}
 	led, err := ledger.Open(filepath.Join(cfg.Paths.Var, config.OperationalLedger), ledger.Options{Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	plugins := host.New(builtin.All(builtin.Options{Checkpoints: checkpoints}), host.Specs(cfg), log)
+	plugins := host.New(builtin.All(builtin.Options{}), host.Specs(cfg), log)
 	monitor, err := health.NewMonitor(cfg.Host, cfg.Components, health.Options{Logger: log})
 	if err != nil {
 		return nil, err

@@ -77,37 +77,53 @@ func skippedCheckpoint(why string) activities.CheckpointResult {
 	return activities.CheckpointResult{StepResult: activities.StepResult{Summary: why, Skipped: true}}
 }
 
-// take copies the state; skip says why there is no checkpoint. One that holds nothing would
-// only pretend that there is something to go back to.
+// take copies the state; skip says why there is no checkpoint. A healthy one is kept only if every check still
+// passes when all is read.
 func (a *Activities) take(ctx context.Context, c config.Component, healthy bool, state config.State, key string) (cp checkpoint.Checkpoint, skip string, err error) {
-	kind := checkpoint.KindFault
+	o := checkpoint.Order{Key: key, Component: c.Name, Kind: checkpoint.KindFault, State: state, Progress: func(done, total int64) {
+		activities.Tell(ctx, bytesOf(done, total))
+	}}
 	if healthy {
-		kind = checkpoint.KindHealthy
+		o.Kind = checkpoint.KindHealthy
+		o.Confirm = func(ctx context.Context) error { return a.confirm(ctx, c.Name) }
 		if checks, ok := a.round(ctx, c.Name); !ok {
 			return cp, "not healthy: " + failing(checks)[0], ctx.Err()
 		}
 	}
-	cp, err = a.Checkpoints.Take(ctx, key, c.Name, kind, state, func(done, total int64) {
-		activities.Tell(ctx, fmt.Sprintf("%d of %d bytes", done, total))
-	})
-	if err != nil {
-		return cp, "", err
+	cp, err = a.Checkpoints.Take(ctx, o)
+	if errors.Is(err, checkpoint.ErrNothing) {
+		return cp, fmt.Sprintf("none of %v exists; %s", state.Paths, listThem), nil
 	}
-	if len(cp.Files) == 0 {
-		return cp, fmt.Sprintf("none of %v exists; %s", state.Paths, listThem), a.Checkpoints.Remove(cp.ID)
+	if sick, ok := errors.AsType[*unhealthy](err); ok {
+		return cp, "became unhealthy while it was copied: " + sick.check, ctx.Err()
 	}
-	if healthy {
-		if checks, ok := a.round(ctx, c.Name); !ok {
-			return cp, "became unhealthy while it was copied: " + failing(checks)[0], errors.Join(a.Checkpoints.Remove(cp.ID), ctx.Err())
-		}
+	return cp, "", err
+}
+
+// unhealthy says which check failed at the end of a copy.
+type unhealthy struct{ check string }
+
+func (u *unhealthy) Error() string { return "it is not healthy: " + u.check }
+
+// confirm runs the checks once more.
+func (a *Activities) confirm(ctx context.Context, component string) error {
+	if checks, ok := a.round(ctx, component); !ok {
+		return &unhealthy{failing(checks)[0]}
 	}
-	return cp, "", nil
+	return nil
+}
+
+func bytesOf(done, total int64) string {
+	if total < done {
+		return fmt.Sprintf("%d bytes", done)
+	}
+	return fmt.Sprintf("%d of %d bytes", done, total)
 }
 
 // keep records the checkpoint and removes those beyond the number to keep.
 func (a *Activities) keep(ctx context.Context, in activities.CheckpointInput, c config.Component, cp checkpoint.Checkpoint) (activities.CheckpointResult, error) {
-	res := activities.CheckpointResult{ID: cp.ID, Files: len(cp.Files), Bytes: cp.Bytes}
-	res.Summary = fmt.Sprintf("%d entries, %d bytes as %s", len(cp.Files), cp.Bytes, cp.ID)
+	res := activities.CheckpointResult{ID: cp.ID, Files: int(cp.Entries), Bytes: cp.Bytes}
+	res.Summary = fmt.Sprintf("%d entries, %d bytes as %s", cp.Entries, cp.Bytes, cp.ID)
 	if n := len(cp.Unstable); n > 0 {
 		res.Summary += fmt.Sprintf("; %d changed while they were read", n)
 	}
@@ -120,7 +136,7 @@ func (a *Activities) keep(ctx context.Context, in activities.CheckpointInput, c 
 	if err != nil {
 		return res, err
 	}
-	if _, err := a.Checkpoints.Prune(c.Name, cp.Kind, c.State.Keep); err != nil {
+	if _, err := a.Checkpoints.Prune(ctx, c.Name, cp.Kind, c.State.Keep); err != nil {
 		a.Logger.Warn("old checkpoints were not removed", "component", c.Name, "error", err)
 	}
 	return res, nil
@@ -165,7 +181,7 @@ func (a *Activities) dumpTo(ctx context.Context, dir string, p host.Runner, s co
 	if err != nil {
 		return false, err
 	}
-	req, err := a.request(in, sdk.StepCheckpoint, options, s.Plugin)
+	req, err := a.request(ctx, in, sdk.StepCheckpoint, options, s.Plugin)
 	if err != nil {
 		return false, err
 	}

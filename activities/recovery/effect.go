@@ -93,7 +93,7 @@ func (a *Activities) prepare(ctx context.Context, in activities.StepInput, step 
 	if err != nil {
 		return e, pluginError(use.Plugin, err)
 	}
-	e.req, err = a.request(in, step, options, use.Plugin)
+	e.req, err = a.request(ctx, in, step, options, use.Plugin)
 	if err != nil {
 		return e, pluginError(use.Plugin, err)
 	}

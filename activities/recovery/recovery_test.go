@@ -131,7 +131,7 @@ func newBench(t *testing.T, p *counter, answers ...bool) bench {
 	l, err := ledger.Open(path, ledger.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
-	store, err := checkpoint.Open(filepath.Join(dir, "checkpoints"))
+	store, err := checkpoint.Open(checkpoint.Options{Var: dir, Host: "h1"})
 	require.NoError(t, err)
 	quiet := slog.New(slog.DiscardHandler)
 	if len(answers) == 0 {
@@ -347,7 +347,7 @@ func TestHealthyCheckpointNeedsHealth(t *testing.T) {
 			cp, err := do(t, b.Checkpoint, activities.CheckpointInput{StepInput: step, Healthy: true})
 			require.NoError(t, err)
 			require.True(t, cp.Skipped)
-			_, found, err := b.Checkpoints.Latest("demo", checkpoint.KindHealthy)
+			_, found, err := b.Checkpoints.Latest(t.Context(), "demo", checkpoint.KindHealthy)
 			require.NoError(t, err)
 			require.False(t, found)
 		})
@@ -362,7 +362,7 @@ func TestCheckpointsAreKeptUpToTheNumber(t *testing.T) {
 		_, err := do(t, b.Checkpoint, activities.CheckpointInput{StepInput: in, Healthy: true})
 		require.NoError(t, err)
 	}
-	all, err := b.Checkpoints.List("demo")
+	all, err := b.Checkpoints.List(t.Context(), "demo")
 	require.NoError(t, err)
 	require.Len(t, all, 2)
 }

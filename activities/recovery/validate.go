@@ -8,7 +8,6 @@ import (
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
 	"github.com/shivx/shivx/activities/recovery/crashpoint"
-	"github.com/shivx/shivx/internal/checkpoint"
 	"github.com/shivx/shivx/internal/command"
 	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/plugins/sdk"
@@ -196,11 +195,11 @@ func (a *Activities) judgeState(ctx context.Context, c config.Component, id stri
 	if id == "" || len(c.State.Paths) == 0 {
 		return nil
 	}
-	before, err := a.Checkpoints.Get(id)
+	before, err := a.Checkpoints.Get(ctx, id)
 	if err != nil {
 		return err
 	}
-	delta, err := checkpoint.Compare(ctx, before, c.State)
+	delta, err := a.Checkpoints.Compare(ctx, before, c.State)
 	if err != nil {
 		return fmt.Errorf("compare the state with checkpoint %s: %w", id, err)
 	}

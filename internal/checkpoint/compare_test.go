@@ -34,7 +34,7 @@ func TestCompareTellsTheKindsOfChange(t *testing.T) {
 	write(t, dir+"/new", "1")
 	write(t, dir+"/cache/x", "other")
 	state.Exclude = []string{"cache/**"}
-	d, err := Compare(context.Background(), c, state)
+	d, err := s.Compare(context.Background(), c, state)
 	require.NoError(t, err)
 	got := map[string]ChangeKind{}
 	for _, ch := range d.Changes {

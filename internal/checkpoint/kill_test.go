@@ -16,13 +16,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/golden/restore"
 )
 
 // job is what a child process is told to do before it is killed.
 type job struct {
-	Root, Do, Key, ID string
-	Keep              bool
-	State             config.State
+	Var, Do, Key, ID string
+	Keep             bool
+	State            config.State
 }
 
 func TestMain(m *testing.M) {
@@ -41,15 +42,19 @@ func TestMain(m *testing.M) {
 }
 
 func (j job) run() error {
-	s, err := Open(j.Root)
+	s, err := Open(Options{Var: j.Var})
 	if err != nil {
 		return err
 	}
-	if j.Do == "take" {
-		_, err = s.Take(context.Background(), j.Key, "redis", KindHealthy, j.State, nil)
+	switch j.Do {
+	case "take":
+		_, err = s.Take(context.Background(), Order{Key: j.Key, Component: "redis", Kind: KindHealthy, State: j.State})
+		return err
+	case "folder":
+		_, err = s.Folder(context.Background(), j.ID)
 		return err
 	}
-	c, err := s.Get(j.ID)
+	c, err := s.Get(context.Background(), j.ID)
 	if err != nil {
 		return err
 	}
@@ -93,14 +98,14 @@ func TestKillDuringTake(t *testing.T) {
 	s, dir := newStore(t), t.TempDir()
 	grow(t, r, dir+"/tree", 3)
 	state := config.State{Paths: []string{dir + "/tree"}}
-	whole := span(t, job{Root: s.root, Do: "take", Key: "first", State: state})
+	whole := span(t, job{Var: filepath.Dir(s.home), Do: "take", Key: "first", State: state})
 	cuts := 0
 	for i := range 25 {
 		key := fmt.Sprint(i)
-		if killAfter(t, job{Root: s.root, Do: "take", Key: key, State: state}, time.Duration(r.Int64N(int64(whole)))) {
+		if killAfter(t, job{Var: filepath.Dir(s.home), Do: "take", Key: key, State: state}, time.Duration(r.Int64N(int64(whole)))) {
 			cuts++
 		}
-		list, err := s.List("redis")
+		list, err := s.List(context.Background(), "redis")
 		require.NoError(t, err, "a checkpoint is half there")
 		for _, c := range list[max(0, len(list)-1):] {
 			require.NoError(t, s.Verify(context.Background(), c))
@@ -109,11 +114,14 @@ func TestKillDuringTake(t *testing.T) {
 		again := take(t, s, key, state)
 		require.Equal(t, c.ID, again.ID)
 		require.NoError(t, s.Verify(context.Background(), c))
-		_, err = s.Prune("redis", KindHealthy, 1)
+		_, err = s.Prune(context.Background(), "redis", KindHealthy, 1)
 		require.NoError(t, err)
-		left, err := os.ReadDir(filepath.Join(s.root, "redis"))
+		left, err := s.List(context.Background(), "redis")
 		require.NoError(t, err)
-		require.Len(t, left, 1, "a crash left something behind")
+		require.Len(t, left, 1)
+		unfinished, err := os.ReadDir(filepath.Join(s.home, storeDir, "tmp"))
+		require.NoError(t, err)
+		require.Empty(t, unfinished, "a crash left something behind")
 	}
 	require.Positive(t, cuts, "no child was killed in time")
 }
@@ -140,10 +148,10 @@ func killDuringRestore(t *testing.T, keep bool) {
 		return pictures(t, paths)
 	}
 	spoilAll()
-	j := job{Root: s.root, Do: "restore", ID: c.ID, Keep: keep}
+	j := job{Var: filepath.Dir(s.home), Do: "restore", ID: c.ID, Keep: keep}
 	whole := span(t, j)
 	cuts, mixed := 0, 0
-	for range 30 {
+	for range 15 {
 		bad := spoilAll()
 		if !killAfter(t, j, time.Duration(r.Int64N(int64(whole)))) {
 			continue
@@ -167,7 +175,7 @@ func killDuringRestore(t *testing.T, keep bool) {
 		entries, err := os.ReadDir(dir)
 		require.NoError(t, err)
 		for _, e := range entries {
-			require.False(t, strings.HasPrefix(e.Name(), stagePrefix), "left behind: %s", e.Name())
+			require.False(t, strings.HasPrefix(e.Name(), restore.StagePrefix), "left behind: %s", e.Name())
 		}
 	}
 	t.Logf("killed %d times, %d of them between two swaps", cuts, mixed)
@@ -180,43 +188,4 @@ func pictures(t *testing.T, paths []string) map[string]map[string]string {
 		all[p] = picture(t, p)
 	}
 	return all
-}
-
-// TestResumeAtEveryPoint replays a restore cut off after each rename.
-func TestResumeAtEveryPoint(t *testing.T) {
-	for cut := range 4 {
-		s, dir := newStore(t), t.TempDir()
-		paths := []string{dir + "/a", dir + "/b", dir + "/c"}
-		for _, p := range paths {
-			write(t, p+"/f", "good")
-		}
-		c := take(t, s, "k", config.State{Paths: paths})
-		for _, p := range paths {
-			write(t, p+"/f", "bad")
-		}
-		r := &restoring{c: c, keep: true, meter: newMeter(0, nil), home: filepath.Join(s.root, "redis", ".restore")}
-		require.NoError(t, os.MkdirAll(r.home, 0o700))
-		sites, err := r.sites(context.Background())
-		require.NoError(t, err)
-		j := journal{Checkpoint: c.ID, Keep: true, Swapping: true, Sites: sites}
-		for _, st := range sites {
-			require.NoError(t, r.stage(context.Background(), st))
-		}
-		require.NoError(t, r.write(j))
-		for _, st := range sites[:cut] {
-			require.NoError(t, st.Units[0].swap())
-		}
-		changes, err := s.Restore(context.Background(), c, nil)
-		require.NoError(t, err)
-		require.Equal(t, paths, changes.Restored)
-		require.Len(t, changes.Kept, 3)
-		for i, p := range paths {
-			got, err := os.ReadFile(p + "/f")
-			require.NoError(t, err)
-			require.Equal(t, "good", string(got))
-			old, err := os.ReadFile(filepath.Join(changes.Kept[i], filepath.Base(p), "f"))
-			require.NoError(t, err)
-			require.Equal(t, "bad", string(old))
-		}
-	}
 }

@@ -1,180 +1,202 @@
 package checkpoint
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
-
-	"golang.org/x/sys/unix"
+	"time"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/golden/store"
 )
 
-const gonePrefix = ".gone-"
+// kinds of checkpoints.
+func kinds() []Kind { return []Kind{KindHealthy, KindFault} }
 
-// idPattern: component, number, time, kind, hash of the key.
-var idPattern = regexp.MustCompile(`^(.+)-(\d{6,})-(\d{8}T\d{6}Z)-(fault|healthy)-([0-9a-f]{12})$`)
-
-// name is a checkpoint's id taken apart.
-type name struct {
-	id, component, hash string
-	number              int
-	kind                Kind
-}
-
-func parseName(id string) (name, bool) {
-	m := idPattern.FindStringSubmatch(id)
-	if m == nil {
-		return name{}, false
-	}
-	number, err := strconv.Atoi(m[2])
-	return name{id: id, component: m[1], number: number, kind: Kind(m[4]), hash: m[5]}, err == nil
-}
-
-// names lists the checkpoints of a component, oldest first.
-func names(home string) ([]name, error) {
-	entries, err := os.ReadDir(home)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+// list returns the checkpoints of a set, oldest first, and those that cannot be read.
+func (o opened) list(ctx context.Context, set string) (sound []Checkpoint, bad []store.Info, err error) {
+	all, err := o.List(ctx, set)
 	if err != nil {
-		return nil, fmt.Errorf("list checkpoints: %w", err)
+		return nil, nil, err
 	}
-	var all []name
-	for _, e := range entries {
-		if n, ok := parseName(e.Name()); ok && e.IsDir() {
-			all = append(all, n)
+	for _, i := range slices.Backward(all) {
+		if i.Err != nil {
+			bad = append(bad, i)
+			continue
 		}
+		c, err := of(&i.Header)
+		if err != nil {
+			return nil, nil, err
+		}
+		sound = append(sound, c)
 	}
-	slices.SortFunc(all, func(a, b name) int { return a.number - b.number })
-	return all, nil
+	slices.SortStableFunc(sound, func(a, b Checkpoint) int { return cmp.Compare(a.number, b.number) })
+	return sound, bad, nil
 }
 
-func nextNumber(home string) (int, error) {
-	all, err := names(home)
-	if err != nil || len(all) == 0 {
-		return 1, err
-	}
-	return all[len(all)-1].number + 1, nil
-}
-
-// byKey finds the checkpoint taken under key.
-func (s *Store) byKey(component, key string) (Checkpoint, bool, error) {
-	home := filepath.Join(s.root, component)
-	all, err := names(home)
-	if err != nil {
-		return Checkpoint{}, false, err
-	}
-	for _, n := range all {
-		if n.hash == keyHash(key) {
-			c, err := Load(filepath.Join(home, n.id))
-			return c, err == nil, err
+// known returns the checkpoints of a component, oldest first, and those that cannot be read.
+func (o opened) known(ctx context.Context, component string) (sound []Checkpoint, bad []store.Info, err error) {
+	for _, kind := range kinds() {
+		some, broken, err := o.list(ctx, setOf(component, kind))
+		if err != nil {
+			return nil, nil, err
 		}
+		sound, bad = append(sound, some...), append(bad, broken...)
 	}
-	return Checkpoint{}, false, nil
+	slices.SortStableFunc(sound, func(a, b Checkpoint) int { return a.Taken.Compare(b.Taken) })
+	return sound, bad, nil
 }
 
 // List returns the checkpoints of a component, oldest first. One that is damaged is left out
 // and named in the error.
-func (s *Store) List(component string) ([]Checkpoint, error) {
-	home := filepath.Join(s.root, component)
-	all, err := names(home)
-	if err != nil {
+func (s *Store) List(ctx context.Context, component string) ([]Checkpoint, error) {
+	if err := checkName(component, KindFault); err != nil {
 		return nil, err
 	}
-	var list []Checkpoint
-	var bad []error
-	for _, n := range all {
-		c, err := Load(filepath.Join(home, n.id))
-		if err != nil {
-			bad = append(bad, err)
-			continue
-		}
-		list = append(list, c)
+	g, err := s.open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list checkpoints: %w", err)
 	}
-	return list, errors.Join(bad...)
+	defer g.Close()
+	all, bad, err := g.known(ctx, component)
+	errs := []error{err}
+	for _, i := range bad {
+		errs = append(errs, fmt.Errorf("checkpoint %s/%s: %w", i.Set, i.ID, hinted(i.Err)))
+	}
+	return all, errors.Join(errs...)
 }
 
-// Latest returns the newest checkpoint of a kind whose manifest is sound; ok is false when there is none.
-func (s *Store) Latest(component string, kind Kind) (c Checkpoint, ok bool, err error) {
-	home := filepath.Join(s.root, component)
-	all, err := names(home)
+// Latest returns the newest sound checkpoint of a kind; ok is false when there is none.
+func (s *Store) Latest(ctx context.Context, component string, kind Kind) (c Checkpoint, ok bool, err error) {
+	if err := checkName(component, kind); err != nil {
+		return c, false, err
+	}
+	g, err := s.open(ctx)
 	if err != nil {
-		return Checkpoint{}, false, err
+		return c, false, fmt.Errorf("find the latest checkpoint: %w", err)
 	}
-	for _, n := range slices.Backward(all) {
-		if n.kind != kind {
-			continue
-		}
-		if c, err := Load(filepath.Join(home, n.id)); err == nil {
-			return c, true, nil
-		}
+	defer g.Close()
+	sound, _, err := g.list(ctx, setOf(component, kind))
+	if err != nil || len(sound) == 0 {
+		return c, false, err
 	}
-	return Checkpoint{}, false, nil
+	return sound[len(sound)-1], true, nil
 }
 
 // Get returns the checkpoint with that id.
-func (s *Store) Get(id string) (Checkpoint, error) {
-	n, ok := parseName(id)
-	if !ok || !componentName.MatchString(n.component) {
-		return Checkpoint{}, fmt.Errorf("%q is not the id of a checkpoint", id)
+func (s *Store) Get(ctx context.Context, id string) (Checkpoint, error) {
+	if err := checkID(id); err != nil {
+		return Checkpoint{}, err
 	}
-	c, err := Load(filepath.Join(s.root, n.component, id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return c, shivx.Hint(fmt.Errorf("there is no checkpoint %s", id), "it may have been removed to make room; list those of the component")
+	g, err := s.open(ctx)
+	if err != nil {
+		return Checkpoint{}, fmt.Errorf("checkpoint %s: %w", id, err)
 	}
+	defer g.Close()
+	_, c, err := g.find(ctx, id)
 	return c, err
 }
 
-// Prune removes the oldest checkpoints of a kind until keep are left. One that is being
-// restored stays.
-func (s *Store) Prune(component string, kind Kind, keep int) (removed []string, err error) {
-	home := filepath.Join(s.root, component)
-	all, err := names(home)
+// find opens the golden of a checkpoint.
+func (o opened) find(ctx context.Context, id string) (*store.Golden, Checkpoint, error) {
+	g, err := o.Find(ctx, id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, Checkpoint{}, shivx.Hint(fmt.Errorf("there is no checkpoint %s", id), "it may have been removed to make room; list those of the component")
+	}
+	if err != nil {
+		return nil, Checkpoint{}, fmt.Errorf("checkpoint %s: %w", id, hinted(err))
+	}
+	h := g.Header()
+	c, err := of(&h)
+	return g, c, err
+}
+
+// use opens a checkpoint that nobody prunes until release is called.
+func (s *Store) use(ctx context.Context, id string) (g *store.Golden, c Checkpoint, release func(), err error) {
+	if err := checkID(id); err != nil {
+		return nil, c, nil, err
+	}
+	o, err := s.open(ctx)
+	if err != nil {
+		return nil, c, nil, err
+	}
+	unlock, err := o.Lock(ctx, store.Shared)
+	if err != nil {
+		o.Close()
+		return nil, c, nil, err
+	}
+	release = func() { _ = unlock(); o.Close() }
+	if g, c, err = o.find(ctx, id); err != nil {
+		release()
+		return nil, c, nil, err
+	}
+	return g, c, release, nil
+}
+
+const (
+	// patience is how long a prune waits for checkpoints and restores under way: the next one does it as well.
+	patience = time.Second
+	// repackBelow is the share of needed bytes below which a pack is written anew.
+	repackBelow = 0.5
+)
+
+// Prune removes the oldest checkpoints of a kind until keep are left, their folders, and the data that no
+// checkpoint needs any more. While one of any component is taken or restored, nothing is removed. The last
+// checkpoint that is known to be good stays, however many there are.
+func (s *Store) Prune(ctx context.Context, component string, kind Kind, keep int) (removed []string, err error) {
+	if err := checkName(component, kind); err != nil {
+		return nil, err
+	}
+	g, err := s.open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("prune the checkpoints of %s: %w", component, err)
+	}
+	defer g.Close()
+	set := setOf(component, kind)
+	sound, bad, err := g.list(ctx, set)
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(n name) bool { return n.kind != kind })
-	for _, n := range all[:max(0, len(all)-max(0, keep))] {
-		gone, err := remove(home, n.id)
-		if err != nil {
-			return removed, fmt.Errorf("remove checkpoint %s: %w", n.id, err)
-		}
-		if gone {
-			removed = append(removed, n.id)
-		}
+	s.dropDamaged(ctx, g, bad, len(sound) >= keep)
+	// The clock may have been wrong when they were taken: the numbers decide, and no age does.
+	o := store.PruneOptions{Repack: repackBelow, Quick: true, ClockIsRight: true, Patience: patience}
+	for _, c := range sound[:max(0, len(sound)-max(0, keep))] {
+		o.Remove = append(o.Remove, filepath.Base(c.ID))
 	}
-	return removed, sweepGone(home)
-}
-
-// remove renames first, so that a crash never leaves half a checkpoint under its name.
-func remove(home, id string) (bool, error) {
-	held, err := tryLock(filepath.Join(home, id), unix.LOCK_EX)
-	if errors.Is(err, errLocked) {
-		return false, nil
+	r, err := g.Prune(ctx, o)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		s.log.Debug("the checkpoints are in use; old ones are removed the next time", "component", component)
+		return nil, nil
 	}
 	if err != nil {
-		return false, err
+		return nil, fmt.Errorf("prune the checkpoints of %s: %w", component, hinted(err))
 	}
-	defer held.unlock()
-	return true, os.Rename(filepath.Join(home, id), filepath.Join(home, gonePrefix+id))
-}
-
-func sweepGone(home string) error {
-	entries, err := os.ReadDir(home)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), gonePrefix) {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(home, e.Name())))
+	for _, f := range r.Plan.Goldens {
+		if !f.Keep {
+			removed = append(removed, f.Set+"/"+f.ID)
 		}
 	}
-	return err
+	slices.Sort(removed)
+	for _, why := range r.Plan.Blocked {
+		s.log.Warn("no data of old checkpoints is removed", "reason", why)
+	}
+	return removed, s.dropViews(ctx, g, set)
+}
+
+// dropDamaged removes checkpoints that nobody can ever restore, once there are others. They would keep all data
+// from being removed.
+func (s *Store) dropDamaged(ctx context.Context, g opened, bad []store.Info, enough bool) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, i := range bad {
+		if !enough || !errors.Is(i.Err, ErrDamaged) {
+			continue
+		}
+		err := g.RemoveDamaged(ctx, i.Set, i.ID)
+		s.log.Warn("a damaged checkpoint is removed", "checkpoint", i.Set+"/"+i.ID, "damage", i.Err, "error", err)
+	}
 }

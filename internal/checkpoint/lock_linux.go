@@ -5,57 +5,44 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// folderLock is a lock on an open folder. It holds between goroutines and processes, ends
-// with the process, and follows the folder when that is renamed.
-type folderLock struct{ dir *os.File }
-
-// errLocked says that somebody else holds the lock.
+// errLocked says that somebody else holds a lock.
 var errLocked = errors.New("in use")
 
-// tryLock locks path at once, shared (unix.LOCK_SH) or alone (unix.LOCK_EX), or returns errLocked.
-func tryLock(path string, how int) (*folderLock, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0)
+// tryLock takes the lock of that name at once, or returns errLocked. It holds between goroutines and
+// processes and ends with the process.
+func (s *Store) tryLock(name string) (release func(), err error) {
+	f, err := os.OpenFile(filepath.Join(s.home, lockDir, name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != nil {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, errLocked
 		}
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
-	held, err := f.Stat()
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	// The folder may have been removed or replaced before the lock was had.
-	if now, err := os.Stat(path); err != nil || !os.SameFile(held, now) {
-		_ = f.Close()
-		return nil, errLocked
-	}
-	return &folderLock{dir: f}, nil
+	// A child that some goroutine is starting has the lock too until it runs its program.
+	return func() { _ = errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close()) }, nil
 }
 
 // lock waits for the lock until ctx ends.
-func lock(ctx context.Context, path string, how int) (*folderLock, error) {
+func (s *Store) lock(ctx context.Context, name string) (release func(), err error) {
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
-		l, err := tryLock(path, how)
+		release, err := s.tryLock(name)
 		if !errors.Is(err, errLocked) {
-			return l, err
+			return release, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for the lock of %s: %w", path, ctx.Err())
+			return nil, fmt.Errorf("wait for another step on the checkpoints (%s): %w", name, context.Cause(ctx))
 		case <-time.After(wait):
 		}
 	}
 }
-
-func (l *folderLock) unlock() { _ = l.dir.Close() }

@@ -2,33 +2,31 @@ package checkpoint
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
-	"golang.org/x/sys/unix"
-
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/golden/format"
+	"github.com/shivx/shivx/internal/golden/restore"
+	"github.com/shivx/shivx/internal/golden/store"
 )
 
 // Changes says what a restore did to each state path.
 type Changes struct {
 	// Restored paths hold the checkpoint's content now.
-	Restored []string `json:"restored,omitempty"`
+	Restored []string
 	// Removed paths did not exist when the checkpoint was taken.
-	Removed []string `json:"removed,omitempty"`
+	Removed []string
 	// Unchanged paths held the checkpoint's content already.
-	Unchanged []string `json:"unchanged,omitempty"`
+	Unchanged []string
 	// Kept folders hold the state from before the restore.
-	Kept  []string `json:"kept,omitempty"`
-	Files int      `json:"files"`
-	Bytes int64    `json:"bytes"`
+	Kept []string
+	// Files counts the files, folders and links that were written, Bytes the sizes of the files.
+	Files, Bytes int64
 }
 
 // RestoreOption changes how a restore is done.
@@ -40,249 +38,224 @@ func KeepOld() RestoreOption { return func(r *restoring) { r.keep = true } }
 // Only restores the given paths, each a state path of the checkpoint or below one.
 func Only(paths ...string) RestoreOption { return func(r *restoring) { r.only = paths } }
 
+// restoreLock begins the name of the lock of who works on a component's files or folders of checkpoints.
+const restoreLock = "restore-"
+
 // restoring is one restore under way.
 type restoring struct {
-	c       Checkpoint
-	keep    bool
-	only    []string
-	home    string
-	meter   *meter
-	changes Changes
+	keep     bool
+	only     []string
+	progress func(done, total int64)
+	journal  string
+	changes  Changes
 }
 
-// Restore puts the checkpoint's content back. All of it is first copied beside its targets and
-// compared with its hashes there, so that nothing is touched when any of it is damaged; then each
-// path is swapped in one step. What the checkpoint excluded stays as it is. A restore that
-// was killed is completed by a second call. progress, which may be nil, is told bytes.
+// Restore puts the checkpoint's content back. Each path that differs is first built beside its target and
+// verified, so that nothing is touched when any of it is damaged; then it is swapped in one step. What the
+// checkpoint excluded stays as it is. A restore that was killed is completed or taken back by a second call,
+// and by Settle. progress, which may be nil, is told bytes.
 func (s *Store) Restore(ctx context.Context, c Checkpoint, progress func(done, total int64), opts ...RestoreOption) (Changes, error) {
-	r := &restoring{c: c, meter: newMeter(0, progress), home: filepath.Join(s.root, c.Component, ".restore")}
+	r := &restoring{progress: progress}
 	for _, o := range opts {
 		o(r)
 	}
-	if err := r.run(ctx); err != nil {
-		return r.changes, fmt.Errorf("restore checkpoint %s: %w", c.ID, err)
+	if err := s.restore(ctx, c.ID, r); err != nil {
+		return r.changes, fmt.Errorf("restore checkpoint %s: %w", c.ID, hinted(err))
 	}
-	r.meter.finish()
 	return r.changes, nil
 }
 
-func (r *restoring) run(ctx context.Context) error {
-	if err := errors.Join(checkName(r.c.Component, r.c.Kind), r.c.check()); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(r.home, 0o700); err != nil {
-		return err
-	}
-	alone, err := lock(ctx, r.home, unix.LOCK_EX)
+func (s *Store) restore(ctx context.Context, id string, r *restoring) error {
+	g, c, release, err := s.use(ctx, id)
 	if err != nil {
 		return err
 	}
-	defer alone.unlock()
-	inUse, err := lock(ctx, r.c.Dir, unix.LOCK_SH)
+	defer release()
+	unlock, err := s.lock(ctx, restoreLock+c.Component)
 	if err != nil {
 		return err
 	}
-	defer inUse.unlock()
-	if err := r.settle(); err != nil {
+	defer unlock()
+	r.journal = filepath.Join(s.home, journalDir, c.Component)
+	before, err := settle(ctx, r.journal)
+	if err != nil {
 		return fmt.Errorf("complete the restore that was interrupted: %w", err)
 	}
-	sites, err := r.sites(ctx)
+	sites, err := r.sites(ctx, g, c, before)
 	if err != nil || len(sites) == 0 {
 		return err
 	}
-	return r.stageAndSwap(ctx, sites)
-}
-
-// journal is what a restore writes down before it touches anything, so that it can be completed.
-type journal struct {
-	Checkpoint string `json:"checkpoint"`
-	// Swapping is set when everything is staged and synced.
-	Swapping bool    `json:"swapping"`
-	Keep     bool    `json:"keep"`
-	Sites    []*site `json:"sites"`
-}
-
-func (r *restoring) journalPath() string { return filepath.Join(r.home, "journal.json") }
-
-func (r *restoring) write(j journal) error {
-	data, err := json.Marshal(j)
+	p, err := partOf(ctx, g, sites)
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(r.journalPath(), data, 0o600); err != nil {
-		return fmt.Errorf("write the restore journal: %w", err)
-	}
-	return syncPath(r.home)
-}
-
-// settle deals with a restore that was killed: one that had begun to swap is completed, so
-// that no path is left between two states; any other is cleaned up after.
-func (r *restoring) settle() error {
-	data, err := os.ReadFile(r.journalPath())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	var j journal
-	if err := json.Unmarshal(data, &j); err != nil {
-		return fmt.Errorf("read %s: %w", r.journalPath(), err)
-	}
-	if j.Swapping {
-		if err := r.swap(j); err != nil && !errors.Is(err, errLost) {
-			return err
+	for _, site := range sites {
+		if slices.Contains(p.header.Missing, site.real) {
+			r.changes.Removed = append(r.changes.Removed, site.path)
+			continue
 		}
+		r.changes.Restored = append(r.changes.Restored, site.path)
 	}
-	if j.Checkpoint != r.c.ID {
-		r.changes = Changes{}
-	}
-	return r.dispose(j)
-}
-
-func (r *restoring) stageAndSwap(ctx context.Context, sites []*site) (err error) {
-	j := journal{Checkpoint: r.c.ID, Keep: r.keep, Sites: sites}
-	if err := r.write(j); err != nil {
-		return err
-	}
-	for _, st := range sites {
-		if err := r.stage(ctx, st); err != nil {
-			return errors.Join(fmt.Errorf("stage %s: %w", st.Path, err), r.dispose(j))
-		}
-	}
-	j.Swapping = true
-	if err := r.write(j); err != nil {
-		return errors.Join(err, r.dispose(j))
-	}
-	if err := r.swap(j); err != nil {
-		return err
-	}
-	return r.dispose(j)
-}
-
-// site is one path to restore.
-type site struct {
-	// Path as configured, Target with links resolved.
-	Path   string `json:"path"`
-	Target string `json:"target"`
-	// Stage is a folder on the target's file system, closed to others.
-	Stage string `json:"stage"`
-	// Mount says that Target is a mount point, which cannot be renamed: its entries are swapped.
-	Mount bool `json:"mount,omitempty"`
-	// Gone says that the checkpoint does not have the path.
-	Gone  bool   `json:"gone,omitempty"`
-	Units []unit `json:"units,omitempty"`
-
-	files    []File
-	live     tree
-	rootMeta File
+	return r.swap(ctx, p)
 }
 
 // sites lists what differs from the checkpoint.
-func (r *restoring) sites(ctx context.Context) ([]*site, error) {
-	paths := r.c.Paths
+func (r *restoring) sites(ctx context.Context, g *store.Golden, c Checkpoint, before *settled) ([]site, error) {
+	seen, err := see(stateOf(c))
+	if err != nil {
+		return nil, err
+	}
+	seen.exclude = c.Exclude
+	paths := c.Paths
 	if len(r.only) > 0 {
-		var err error
-		if paths, err = cleanPaths(r.only); err != nil {
+		if paths, err = chosen(c, r.only); err != nil {
 			return nil, err
 		}
 	}
-	var sites []*site
+	delta, err := compare(ctx, g, c.ID, seen)
+	if err != nil {
+		return nil, err
+	}
+	if before != nil && before.golden != g.Header().ID {
+		before = nil
+	}
+	if before != nil {
+		r.changes.Kept = before.kept
+	}
+	var sites []site
 	for _, p := range paths {
-		st, err := r.site(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		if st == nil {
-			if slices.Contains(r.changes.Restored, p) || slices.Contains(r.changes.Removed, p) {
-				continue
-			}
+		at := siteOf(c.Paths, p)
+		switch {
+		case len(delta.Within([]string{p}).Changes) > 0:
+			sites = append(sites, at)
+		case before != nil && slices.Contains(before.paths, at.real):
+			r.changes.Restored = append(r.changes.Restored, p)
+		default:
 			r.changes.Unchanged = append(r.changes.Unchanged, p)
-			continue
 		}
-		sites = append(sites, st)
 	}
 	return sites, nil
 }
 
-// site returns nil when the path holds the checkpoint's content already.
-func (r *restoring) site(ctx context.Context, path string) (*site, error) {
-	root := r.c.rootOf(path)
-	if root == "" || leftOut(path, root, r.c.Exclude) {
-		return nil, shivx.Hint(fmt.Errorf("%s is not part of the checkpoint", path),
-			"it holds "+fmt.Sprint(r.c.Paths)+" without what state.exclude names")
-	}
-	st := &site{Path: path}
-	if err := st.resolve(root); err != nil {
-		return nil, err
-	}
-	for _, f := range r.c.Files {
-		if within(f.Path, path) {
-			st.files = append(st.files, f)
+// chosen are the paths that were asked for by name, clean, in order, none inside another.
+func chosen(c Checkpoint, only []string) ([]string, error) {
+	var paths []string
+	for _, p := range only {
+		p = filepath.Clean(p)
+		at := slices.IndexFunc(c.Paths, func(root string) bool { return format.Below(root, p) })
+		if at < 0 || leftOut(p, c.Paths[at], c.Exclude) {
+			return nil, shivx.Hint(fmt.Errorf("%s is not part of the checkpoint", p),
+				"it holds "+strings.Join(c.Paths, ", ")+" without what state.exclude names")
 		}
+		// A folder on the way that is gone, or has become something else, cannot take it up.
+		for dir := filepath.Dir(p); dir != filepath.Dir(c.Paths[at]) && p != c.Paths[at]; dir = filepath.Dir(dir) {
+			if info, err := os.Lstat(siteOf(c.Paths, dir).real); err != nil || !info.IsDir() {
+				return nil, shivx.Hint(fmt.Errorf("%s cannot be restored: %s is not a folder", p, dir), "restore all of "+c.Paths[at])
+			}
+		}
+		paths = append(paths, p)
 	}
-	st.Gone = len(st.files) == 0
-	if err := st.live.walkFrom(ctx, root, path, st.Target, r.c.Exclude); err != nil {
-		return nil, err
-	}
-	d, err := diff(ctx, st.files, st.live.entries, r.meter)
-	if err != nil || len(d.Changes) == 0 {
-		return nil, err
-	}
-	if !st.Gone {
-		st.rootMeta = st.files[0]
-	}
-	return st, st.place(r.c.ID)
+	slices.SortFunc(paths, format.ComparePaths)
+	paths = slices.Compact(paths)
+	return slices.DeleteFunc(slices.Clone(paths), func(p string) bool {
+		return slices.ContainsFunc(paths, func(q string) bool { return p != q && format.Below(q, p) })
+	}), nil
 }
 
-// resolve finds where the path really lies: a state path may be a link, what is below it may
-// not lie behind one. Folders above a state path that vanished are made.
-func (st *site) resolve(root string) error {
-	real, err := filepath.EvalSymlinks(root)
-	if errors.Is(err, fs.ErrNotExist) {
-		dir := filepath.Dir(root)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
+// leftOut says whether path or a folder above it, below root, is excluded.
+func leftOut(path, root string, exclude []string) bool {
+	for p := path; p != root; p = filepath.Dir(p) {
+		if matches(exclude, p) {
+			return true
 		}
-		if dir, err = filepath.EvalSymlinks(dir); err != nil {
-			return err
-		}
-		real, err = filepath.Join(dir, filepath.Base(root)), nil
 	}
+	return false
+}
+
+// swap stages the part and brings it into place.
+func (r *restoring) swap(ctx context.Context, p *part) error {
+	// Each block is verified as it is read, before anything is touched: a pass before that would be downtime.
+	o := restore.Options{Journal: r.journal, KeepOld: r.keep, Checked: true}
+	if r.progress != nil {
+		o.Progress = func(p restore.Progress) { r.progress(p.Bytes, p.TotalBytes) }
+	}
+	st, err := restore.Stage(ctx, p, o)
 	if err != nil {
 		return err
 	}
-	st.Target = real + strings.TrimPrefix(st.Path, root)
-	for dir := filepath.Dir(st.Target); within(dir, real); dir = filepath.Dir(dir) {
-		if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
-			return shivx.Hint(fmt.Errorf("restore %s: %s is not a folder", st.Path, dir), "restore all of "+root)
-		}
+	if _, err := st.Swap(ctx); err != nil {
+		return errors.Join(err, st.Undo(ctx), st.Close())
 	}
+	if err := st.Finish(ctx, r.keep); err != nil {
+		return errors.Join(err, st.Close())
+	}
+	done := st.Changes()
+	r.changes.Kept = append(r.changes.Kept, done.Kept...)
+	r.changes.Files, r.changes.Bytes = done.Written.Entries, done.Written.Bytes
 	return nil
 }
 
-// place chooses the staging folder: beside the target, or inside it when it is a mount point.
-func (st *site) place(id string) error {
-	mounts, err := mountPoints("/proc/self/mountinfo")
+// settled is a restore that was completed.
+type settled struct {
+	golden string
+	paths  []string
+	kept   []string
+}
+
+// settle deals with a restore that was killed: one that had begun to swap is completed, so that no path is
+// left between two states; of any other nothing is left. The caller has the lock of the component.
+func settle(ctx context.Context, journal string) (*settled, error) {
+	list, err := restore.Pending(journal)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, m := range mounts {
-		if m != st.Target && within(m, st.Target) {
-			return shivx.Hint(fmt.Errorf("restore %s: another file system is mounted below it at %s", st.Path, m),
-				"name the mounted folder as a path of its own in state.paths and exclude it from this one")
+	var last *settled
+	for _, j := range list {
+		st, err := restore.Resume(ctx, j)
+		if err != nil {
+			return nil, err
+		}
+		finished := j.State == restore.StateFinishing
+		if st.State() == restore.StateSwapped {
+			finished, err = true, st.Finish(ctx, j.Keep)
+		}
+		if err = errors.Join(err, st.Close()); err != nil {
+			return nil, err
+		}
+		if finished {
+			last = &settled{golden: j.Golden, kept: st.Changes().Kept}
+			for _, r := range j.Roots {
+				last.paths = append(last.paths, string(r.Path))
+			}
 		}
 	}
-	st.Mount = slices.Contains(mounts, st.Target)
-	base := filepath.Dir(st.Target)
-	if st.Mount {
-		info, err := os.Stat(st.Target)
-		if err != nil || !info.IsDir() || st.rootMeta.Type == TypeFile {
-			return shivx.Hint(errors.Join(fmt.Errorf("restore %s: it is a file mounted by itself, or a mount point that was a file", st.Path), err),
-				"mount the folder that holds the file instead")
-		}
-		base = st.Target
+	return last, nil
+}
+
+// Settle completes, or takes back, every restore that was killed, so that no component's state is left between
+// two. What another process is about to do is left to it.
+func (s *Store) Settle(ctx context.Context) error {
+	components, err := os.ReadDir(filepath.Join(s.home, journalDir))
+	if err != nil {
+		return fmt.Errorf("look for restores that were interrupted: %w", err)
 	}
-	st.Stage = filepath.Join(base, stagePrefix+keyHash(id+st.Path))
-	return nil
+	var errs []error
+	for _, d := range components {
+		unlock, err := s.tryLock(restoreLock + d.Name())
+		if errors.Is(err, errLocked) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		done, err := settle(ctx, filepath.Join(s.home, journalDir, d.Name()))
+		unlock()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("end the restore of %s that was interrupted: %w", d.Name(), err))
+		}
+		if done != nil {
+			s.log.Warn("a restore that was cut off is completed", "component", d.Name(), "paths", done.paths, "kept", done.kept)
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -80,6 +80,13 @@ func TestRestoreOnlySomePaths(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, string(got), p)
 	}
+	// What the checkpoint does not have is removed.
+	write(t, dir+"/a/wal", "bad")
+	changes, err = s.Restore(context.Background(), c, nil, Only(dir+"/a/wal", dir+"/b"))
+	require.NoError(t, err)
+	require.Equal(t, []string{dir + "/a/wal"}, changes.Removed)
+	require.Equal(t, []string{dir + "/b"}, changes.Restored)
+	require.NoFileExists(t, dir+"/a/wal")
 	_, err = s.Restore(context.Background(), c, nil, Only("/etc"))
 	require.ErrorContains(t, err, "not part of the checkpoint")
 }
@@ -89,7 +96,7 @@ func TestRestoreThroughALinkedStatePath(t *testing.T) {
 	write(t, dir+"/real/data", "good")
 	require.NoError(t, os.Symlink(dir+"/real", dir+"/state"))
 	c := take(t, s, "k", config.State{Paths: []string{dir + "/state"}})
-	require.Len(t, c.Files, 2)
+	require.Equal(t, int64(2), c.Entries)
 	write(t, dir+"/real/data", "bad")
 	_, err := s.Restore(context.Background(), c, nil)
 	require.NoError(t, err)

@@ -2,185 +2,215 @@ package checkpoint
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/command"
 	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/golden/capture"
+	"github.com/shivx/shivx/internal/golden/format"
 )
 
-const tempPrefix = ".tmp-"
+// Order asks for a checkpoint.
+type Order struct {
+	// Key is the same for every repetition of a call; a checkpoint that was taken under it is the answer.
+	Key       string
+	Component string
+	Kind      Kind
+	State     config.State
+	// Confirm, if not nil, is asked when all is read: an error of it means that there is no checkpoint.
+	Confirm func(ctx context.Context) error
+	// Progress, if not nil, is told bytes; total is what there was the last time, 0 if that is not known.
+	Progress func(done, total int64)
+}
 
-// Take copies the state into a new checkpoint. A second call with the same key returns the
-// checkpoint of the first; what a crash left half done is removed and done anew. State paths
-// that do not exist are recorded as missing. progress, which may be nil, is told bytes.
-func (s *Store) Take(ctx context.Context, key, component string, kind Kind, state config.State, progress func(done, total int64)) (Checkpoint, error) {
-	c, err := s.take(ctx, key, component, kind, state, progress)
+// mostWorkers bounds the memory of a copy: a lane of the store has some megabytes.
+const mostWorkers = 4
+
+// Take copies the state into a new checkpoint. A second call with the same key returns the checkpoint of the
+// first; of what a crash left half done nothing is seen. State paths that do not exist are recorded as missing;
+// if all are, the error is ErrNothing.
+func (s *Store) Take(ctx context.Context, o Order) (Checkpoint, error) {
+	c, err := s.take(ctx, o)
 	if err != nil {
-		return Checkpoint{}, fmt.Errorf("take a checkpoint of %s: %w", component, err)
+		return Checkpoint{}, fmt.Errorf("take a checkpoint of %s: %w", o.Component, err)
 	}
 	return c, nil
 }
 
-func (s *Store) take(ctx context.Context, key, component string, kind Kind, state config.State, progress func(done, total int64)) (Checkpoint, error) {
-	if err := checkName(component, kind); err != nil {
+func (s *Store) take(ctx context.Context, o Order) (Checkpoint, error) {
+	if err := checkName(o.Component, o.Kind); err != nil {
 		return Checkpoint{}, err
 	}
-	paths, err := cleanPaths(state.Paths)
+	w, err := see(o.State)
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	if err := checkPatterns(state.Exclude); err != nil {
-		return Checkpoint{}, err
-	}
-	home := filepath.Join(s.root, component)
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		return Checkpoint{}, err
-	}
-	temp, held, err := takeTemp(ctx, home, key)
+	set := setOf(o.Component, o.Kind)
+	// Of two calls with one key the second waits for the first.
+	release, err := s.lock(ctx, "take-"+set)
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	defer held.unlock()
-	if c, ok, err := s.byKey(component, key); err != nil || ok {
-		return c, errors.Join(err, os.RemoveAll(temp))
+	defer release()
+	g, err := s.open(ctx)
+	if err != nil {
+		return Checkpoint{}, err
 	}
-	sweep(home)
-	c := Checkpoint{
-		Component: component, Kind: kind, Key: key, Taken: time.Now().UTC(), Dir: temp,
-		Paths: paths, Exclude: state.Exclude,
+	defer g.Close()
+	known, _, err := g.known(ctx, o.Component)
+	if err != nil {
+		return Checkpoint{}, err
 	}
-	if err := s.fill(ctx, &c, state.Before, progress); err != nil {
-		return Checkpoint{}, errors.Join(err, os.RemoveAll(temp))
-	}
-	return s.publish(ctx, c, home)
-}
-
-// fill runs the command that flushes buffers, then copies.
-func (s *Store) fill(ctx context.Context, c *Checkpoint, before *config.Command, progress func(done, total int64)) error {
-	if before != nil && len(before.Argv) > 0 {
-		spec := command.Spec{Argv: before.Argv, Dir: before.Dir, Env: before.Env, Timeout: before.Timeout}
-		if _, err := command.Run(ctx, spec); err != nil {
-			return fmt.Errorf("command before the checkpoint: %w", err)
+	number := 0
+	for _, c := range known {
+		if c.Kind == o.Kind && c.Key == o.Key {
+			return c, nil
+		}
+		if c.Kind == o.Kind {
+			number = max(number, c.number)
 		}
 	}
-	t := &taking{c: c, have: map[string]taken{}, meter: newMeter(0, progress)}
-	if err := t.run(ctx); err != nil {
-		return err
+	if err := runBefore(ctx, o.State.Before); err != nil {
+		return Checkpoint{}, err
 	}
-	t.meter.finish()
+	if len(known) > 0 {
+		w.previous = &known[len(known)-1]
+	}
+	return s.store(ctx, g, o, w, fmt.Sprintf("%06d", number+1))
+}
+
+// store captures the state into the store.
+func (s *Store) store(ctx context.Context, g opened, o Order, seen sight, number string) (Checkpoint, error) {
+	began := time.Now()
+	opts := seen.options()
+	var expected int64
+	if p := seen.previous; p != nil {
+		before, err := g.Find(ctx, p.ID)
+		if err == nil {
+			opts.Previous, expected = iter.Seq2[*format.Entry, error](before.Entries(ctx)), p.Bytes
+		}
+	}
+	if o.Progress != nil {
+		opts.Progress = func(p capture.Progress) { o.Progress(max(p.Bytes, p.Read), expected) }
+	}
+	w, err := g.Begin(ctx)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	defer w.Abort()
+	r, err := capture.Run(ctx, newSink(w, s.home), opts)
+	if err == nil {
+		err = complete(r)
+	}
+	if err == nil && o.Confirm != nil {
+		err = o.Confirm(ctx)
+	}
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	made, err := w.Commit(ctx, format.Header{
+		Set: setOf(o.Component, o.Kind), Host: s.host, Name: number, Run: o.Key, Kind: format.KindBackup, Taken: time.Since(began).Seconds(),
+		Roots: r.Roots, Missing: r.Missing, Exclude: opts.Exclude, Unstable: r.Unstable, Skipped: r.Skipped,
+	})
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	h := made.Header()
+	return of(&h)
+}
+
+// runBefore runs the command that flushes buffers.
+func runBefore(ctx context.Context, before *config.Command) error {
+	if before == nil || len(before.Argv) == 0 {
+		return nil
+	}
+	spec := command.Spec{Argv: before.Argv, Dir: before.Dir, Env: before.Env, Timeout: before.Timeout}
+	if _, err := command.Run(ctx, spec); err != nil {
+		return fmt.Errorf("command before the checkpoint: %w", err)
+	}
 	return nil
 }
 
-// publish gives a finished copy its place in the sequence.
-func (s *Store) publish(ctx context.Context, c Checkpoint, home string) (Checkpoint, error) {
-	sequence, err := lock(ctx, home, unix.LOCK_EX)
-	if err != nil {
-		return Checkpoint{}, err
+// complete refuses what lacks something: a restore would remove it.
+func complete(r capture.Result) error {
+	switch {
+	case r.Entries == 0:
+		return ErrNothing
+	case r.Unreadable == 0:
+		return nil
 	}
-	defer sequence.unlock()
-	next, err := nextNumber(home)
-	if err != nil {
-		return Checkpoint{}, err
-	}
-	c.ID = fmt.Sprintf("%s-%06d-%s-%s-%s", c.Component, next, c.Taken.Format("20060102T150405Z"), c.Kind, keyHash(c.Key))
-	if err := saveManifest(c); err != nil {
-		return Checkpoint{}, err
-	}
-	if err := syncTree(c.Dir, len(c.Files)+2); err != nil {
-		return Checkpoint{}, fmt.Errorf("sync: %w", err)
-	}
-	dir := filepath.Join(home, c.ID)
-	if err := os.Rename(c.Dir, dir); err != nil {
-		return Checkpoint{}, err
-	}
-	c.Dir = dir
-	if err := syncPath(home); err != nil {
-		return Checkpoint{}, fmt.Errorf("sync: %w", err)
-	}
-	return c, nil
+	first := r.Faults[0]
+	return shivx.Hint(fmt.Errorf("%d files could not be read, such as %s: %s", r.Unreadable, first.Path, first.Why),
+		"run the agent as root, repair the disk, or list them under state.exclude")
 }
 
-// takeTemp makes and locks the folder in which the checkpoint of key is built. Of two calls
-// with one key the second waits for the first.
-func takeTemp(ctx context.Context, home, key string) (string, *folderLock, error) {
-	temp := filepath.Join(home, tempPrefix+keyHash(key))
-	for {
-		if err := os.Mkdir(temp, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return "", nil, err
+// sight is what of a host the state of a component is.
+type sight struct {
+	// paths are those of the state, clean, in order, none inside another.
+	paths   []string
+	exclude []string
+	// links lead from paths that are symbolic links to what is meant by them; "": to nothing.
+	links map[string]string
+	// previous is the checkpoint whose entries tell what is unchanged.
+	previous *Checkpoint
+}
+
+// see looks up where the state lies.
+func see(state config.State) (sight, error) {
+	var clean []string
+	for _, p := range state.Paths {
+		if !filepath.IsAbs(p) || strings.ContainsRune(p, 0) {
+			return sight{}, fmt.Errorf("state path %q is not absolute", p)
 		}
-		held, err := lock(ctx, temp, unix.LOCK_EX)
-		if errors.Is(err, fs.ErrNotExist) {
+		if p = filepath.Clean(p); p == "/" {
+			return sight{}, errors.New(`state path "/" is too much; name the folders of the component`)
+		}
+		clean = append(clean, p)
+	}
+	slices.SortFunc(clean, format.ComparePaths)
+	s := sight{exclude: state.Globs(), links: map[string]string{}}
+	for _, p := range clean {
+		if n := len(s.paths); n > 0 && format.Below(s.paths[n-1], p) {
 			continue
 		}
-		if err != nil {
-			return "", nil, err
+		s.paths = append(s.paths, p)
+		if real, link := target(p); link {
+			s.links[p] = real
 		}
-		if err := emptyFolder(temp); err != nil {
-			held.unlock()
-			return "", nil, err
-		}
-		return temp, held, nil
 	}
+	return s, nil
 }
 
-func emptyFolder(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sweep removes temporary folders of crashed calls; those in use are locked.
-func sweep(home string) {
-	entries, err := os.ReadDir(home)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), tempPrefix) {
+// options are those of a capture that follows the links.
+func (s sight) options() capture.Options {
+	o := capture.Options{Roots: s.paths, Exclude: s.exclude, Overlays: map[string]string{}, Workers: min(mostWorkers, max(2, runtime.GOMAXPROCS(0)))}
+	for path, real := range s.links {
+		if real == "" {
+			o.Absent = append(o.Absent, path)
 			continue
 		}
-		path := filepath.Join(home, e.Name())
-		if held, err := tryLock(path, unix.LOCK_EX); err == nil {
-			_ = os.RemoveAll(path)
-			held.unlock()
-		}
+		o.Overlays[path] = real
 	}
+	return o
 }
 
-// keyHash is the part of a checkpoint's name by which its key is found again.
-func keyHash(key string) string {
-	sum := sha256.Sum256([]byte(key))
-	return hex.EncodeToString(sum[:6])
-}
-
-// checkSpace refuses a copy that would fill the disk: that would be a fault of its own.
-func checkSpace(dir string, need int64) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return fmt.Errorf("free space of %s: %w", dir, err)
+// target says whether a path is a symbolic link, and where it leads; "": nowhere.
+func target(path string) (real string, link bool) {
+	if _, err := os.Readlink(path); err != nil {
+		return "", false
 	}
-	free := int64(st.Bavail) * st.Bsize //nolint:unconvert // the types differ between architectures
-	if need > free {
-		err := fmt.Errorf("%d MB are needed in %s and %d MB are free", need>>20, dir, free>>20)
-		return shivx.Hint(err, "free some space, move paths.var to a larger disk, lower state.keep, or exclude what need not be kept")
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", true
 	}
-	return nil
+	return real, true
 }

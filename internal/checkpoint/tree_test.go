@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/golden/restore"
 )
 
 // picture describes a tree entry by entry, for comparison.
@@ -26,8 +27,8 @@ func picture(t testing.TB, root string) map[string]string {
 		if err != nil {
 			return err
 		}
-		if strings.HasPrefix(d.Name(), keptPrefix) {
-			return skip(d)
+		if strings.HasPrefix(d.Name(), restore.KeptPrefix) {
+			return fs.SkipDir
 		}
 		info, err := d.Info()
 		if err != nil {
@@ -132,14 +133,14 @@ func spoil(t testing.TB, r *rand.Rand, dir string) {
 
 func newStore(t testing.TB) *Store {
 	t.Helper()
-	s, err := Open(filepath.Join(t.TempDir(), "checkpoints"))
+	s, err := Open(Options{Var: t.TempDir()})
 	require.NoError(t, err)
 	return s
 }
 
 func take(t testing.TB, s *Store, key string, state config.State) Checkpoint {
 	t.Helper()
-	c, err := s.Take(context.Background(), key, "redis", KindHealthy, state, nil)
+	c, err := s.Take(context.Background(), Order{Key: key, Component: "redis", Kind: KindHealthy, State: state})
 	require.NoError(t, err)
 	return c
 }
@@ -166,7 +167,7 @@ func TestRoundTripOfRandomTrees(t *testing.T) {
 			spoil(t, r, dir+"/tree")
 			write(t, dir+"/single", "another")
 			write(t, dir+"/absent/new", "x")
-			loaded, err := s.Get(c.ID)
+			loaded, err := s.Get(context.Background(), c.ID)
 			require.NoError(t, err)
 			changes, err := s.Restore(context.Background(), loaded, nil)
 			require.NoError(t, err)
@@ -176,7 +177,7 @@ func TestRoundTripOfRandomTrees(t *testing.T) {
 			require.Equal(t, single, picture(t, dir+"/single"))
 			require.NoDirExists(t, dir+"/absent")
 
-			delta, err := Compare(context.Background(), loaded, state)
+			delta, err := s.Compare(context.Background(), loaded, state)
 			require.NoError(t, err)
 			require.Empty(t, delta.Changes)
 			again, err := s.Restore(context.Background(), loaded, nil)

@@ -17,13 +17,14 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/golden/signing"
 	"github.com/shivx/shivx/internal/golden/source"
 	"github.com/shivx/shivx/internal/golden/store"
 )
 
 // home is the engine's folder below paths.var, pinName the file in it that remembers the store.
 const (
-	home    = "recovery/golden"
+	home    = signing.Home
 	pinName = "store.json"
 )
 
@@ -51,7 +52,7 @@ func Configured(cfg *config.Config, log *slog.Logger) (*Engine, error) {
 		o.Keys = func() ([]age.Recipient, []age.Identity, error) { return encryption(*g.Encryption) }
 	}
 	var err error
-	if o.Trusted, err = parseKeys(g.TrustedKeys); err != nil {
+	if o.Trusted, err = signing.ParseKeys(g.TrustedKeys); err != nil {
 		return nil, fmt.Errorf("golden.trusted_keys: %w", err)
 	}
 	for _, s := range g.Sets {
@@ -150,7 +151,7 @@ func setOf(cfg *config.Config, s config.GoldenSet) (Set, error) {
 	if s.States {
 		for _, c := range cfg.Components {
 			set.Paths = append(set.Paths, c.State.Paths...)
-			set.Exclude = append(set.Exclude, c.State.Exclude...)
+			set.Exclude = append(set.Exclude, c.State.Globs()...)
 		}
 	}
 	if s.Ledgers {
@@ -175,7 +176,7 @@ func setOf(cfg *config.Config, s config.GoldenSet) (Set, error) {
 	if p := cfg.Golden.Store.Path; p != "" {
 		set.Exclude = append(set.Exclude, source.GlobQuote(p))
 	}
-	for _, own := range []string{"exports", "joins", "restores", "unrecorded", "signing.key", pinName} {
+	for _, own := range []string{"exports", "joins", "restores", "unrecorded", signing.Name, pinName} {
 		set.Exclude = append(set.Exclude, source.GlobQuote(filepath.Join(cfg.Paths.Var, home, own)))
 	}
 	// The agent writes to its ledgers meanwhile, and their keys are for nobody else.

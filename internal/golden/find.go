@@ -12,6 +12,7 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden/format"
+	"github.com/shivx/shivx/internal/golden/signing"
 	"github.com/shivx/shivx/internal/golden/store"
 )
 
@@ -101,7 +102,7 @@ func (e *Engine) findLocked(ctx context.Context, ref Ref) (g *store.Golden, done
 
 // openFor opens the store to look for a golden.
 func (e *Engine) openFor(ctx context.Context, ref Ref) (*store.Store, error) {
-	trust, err := parseKeys(ref.Trust)
+	trust, err := signing.ParseKeys(ref.Trust)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +165,7 @@ func (e *Engine) ownOrNamed(g *store.Golden, ref Ref) error {
 
 // isOwn says whether a key is this host's. One that has none yet takes any for it.
 func (e *Engine) isOwn(signer ed25519.PublicKey) (bool, error) {
-	key, err := e.signingKey(false)
+	key, err := signing.Key(e.o.Dir, false)
 	return err == nil && (key == nil || signer.Equal(key.Public())), err
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/internal/golden"
 	"github.com/shivx/shivx/internal/golden/format"
+	"github.com/shivx/shivx/internal/golden/signing"
 	"github.com/shivx/shivx/internal/golden/store"
 )
 
@@ -256,7 +257,7 @@ func TestGoldenOfAnotherHost(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, p.Removed, "the goldens of other hosts are theirs")
 	require.NotEqual(t, ours.Key, theirs.Key)
-	_, err = golden.ParseKey("nonsense")
+	_, err = signing.ParseKey("nonsense")
 	require.NotEmpty(t, shivx.HintOf(err))
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden"
+	"github.com/shivx/shivx/internal/golden/signing"
 	"github.com/shivx/shivx/internal/golden/store"
 )
 
@@ -172,7 +173,7 @@ func (m *machine) damage(pattern string) {
 
 func key(t *testing.T, info shivx.GoldenInfo) ed25519.PublicKey {
 	t.Helper()
-	k, err := golden.ParseKey(info.Key)
+	k, err := signing.ParseKey(info.Key)
 	require.NoError(t, err)
 	return k
 }

@@ -10,13 +10,14 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden/format"
+	"github.com/shivx/shivx/internal/golden/signing"
 	"github.com/shivx/shivx/internal/golden/store"
 )
 
 // open opens the store. One that does not exist is made if create is set. The error is fs.ErrNotExist where
 // nothing was ever stored.
 func (e *Engine) open(ctx context.Context, create bool, trust ...ed25519.PublicKey) (*store.Store, error) {
-	key, err := e.signingKey(create)
+	key, err := signing.Key(e.o.Dir, create)
 	if err != nil {
 		return nil, err
 	}

@@ -7,12 +7,13 @@ import (
 	"strings"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/golden/signing"
 	"github.com/shivx/shivx/internal/golden/store"
 )
 
 // scrub verifies the whole store.
 func (e *Engine) scrub(ctx context.Context, o VerifyOrder, tell func(shivx.GoldenProgress)) (Verified, error) {
-	trust, err := parseKeys(o.Trust)
+	trust, err := signing.ParseKeys(o.Trust)
 	if err != nil {
 		return Verified{}, err
 	}

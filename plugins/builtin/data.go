@@ -63,30 +63,30 @@ func (*Data) CheckOptions(options json.RawMessage) error {
 	return nil
 }
 
-// Recover restores from Request.HealthyDir.
+// Recover restores from Request.HealthyID.
 func (d *Data) Recover(ctx context.Context, req sdk.Request) (sdk.Result, error) {
-	if req.HealthyDir == "" {
+	if req.HealthyID == "" {
 		return sdk.Result{}, sdk.Failf("set state.every, so that checkpoints are taken while the component is healthy",
 			"there is no healthy checkpoint of %s to restore from", req.Component)
 	}
-	return d.restore(ctx, req, req.HealthyDir)
+	return d.restore(ctx, req, req.HealthyID)
 }
 
-// Undo puts back the state of before the recovery, from Request.CheckpointDir.
+// Undo puts back the state of before the recovery, from Request.CheckpointID.
 func (d *Data) Undo(ctx context.Context, req sdk.Request) (sdk.Result, error) {
-	if req.CheckpointDir == "" {
+	if req.CheckpointID == "" {
 		return sdk.Result{}, sdk.Failf("set state.paths; the old state may also lie beside the restored, in a folder named .shivx-kept-…",
 			"there is no checkpoint of the state before the recovery of %s", req.Component)
 	}
-	return d.restore(ctx, req, req.CheckpointDir)
+	return d.restore(ctx, req, req.CheckpointID)
 }
 
-func (d *Data) restore(ctx context.Context, req sdk.Request, dir string) (sdk.Result, error) {
+func (d *Data) restore(ctx context.Context, req sdk.Request, id string) (sdk.Result, error) {
 	o, s, err := d.open(req)
 	if err != nil {
 		return sdk.Result{}, err
 	}
-	c, err := checkpoint.Load(dir)
+	c, err := d.store.Get(ctx, id)
 	if err != nil {
 		return sdk.Result{}, fromStore(err)
 	}
@@ -143,7 +143,7 @@ func (d *Data) swap(ctx context.Context, o dataOptions, s service, c checkpoint.
 // restoreOptions keep the old state beside the new one when no checkpoint holds it.
 func (d *Data) restoreOptions(o dataOptions, req sdk.Request) []checkpoint.RestoreOption {
 	var opts []checkpoint.RestoreOption
-	if req.CheckpointDir == "" {
+	if req.CheckpointID == "" {
 		opts = append(opts, checkpoint.KeepOld())
 	}
 	if len(o.Paths) > 0 {
@@ -190,8 +190,8 @@ func (d *Data) plan(ctx context.Context, o dataOptions, s service, c checkpoint.
 	if err != nil {
 		return sdk.Result{}, err
 	}
-	changes = append(changes, fmt.Sprintf("restore %d files (%d bytes) from checkpoint %s of %s; the live state has %s",
-		len(c.Files), c.Bytes, c.ID, c.Taken.Format(time.DateTime), delta))
+	changes = append(changes, fmt.Sprintf("restore %d entries (%d bytes) from checkpoint %s of %s; the live state has %s",
+		c.Entries, c.Bytes, c.ID, c.Taken.Format(time.DateTime), delta))
 	changes = append(changes, warnings(c)...)
 	switch {
 	case s.Unit != "":
@@ -203,7 +203,7 @@ func (d *Data) plan(ctx context.Context, o dataOptions, s service, c checkpoint.
 }
 
 func (d *Data) compare(ctx context.Context, o dataOptions, c checkpoint.Checkpoint) (checkpoint.Delta, error) {
-	delta, err := checkpoint.Compare(ctx, c, config.State{Paths: c.Paths, Exclude: c.Exclude})
+	delta, err := d.store.Compare(ctx, c, config.State{Paths: c.Paths})
 	if len(o.Paths) > 0 {
 		delta = delta.Within(o.Paths)
 	}
@@ -237,15 +237,15 @@ func (d *Data) Mark(ctx context.Context, step sdk.Step, req sdk.Request) (string
 
 // Done says whether the state was restored and the service started.
 func (d *Data) Done(ctx context.Context, step sdk.Step, req sdk.Request) (bool, error) {
-	dir := map[sdk.Step]string{sdk.StepRecover: req.HealthyDir, sdk.StepUndo: req.CheckpointDir}[step]
-	if dir == "" {
+	id := map[sdk.Step]string{sdk.StepRecover: req.HealthyID, sdk.StepUndo: req.CheckpointID}[step]
+	if id == "" {
 		return false, sdk.ErrUnknown
 	}
 	o, s, err := d.open(req)
 	if err != nil {
 		return false, err
 	}
-	c, err := checkpoint.Load(dir)
+	c, err := d.store.Get(ctx, id)
 	if err != nil {
 		return false, fromStore(err)
 	}
@@ -282,5 +282,5 @@ func warnings(c checkpoint.Checkpoint) []string {
 
 // fromStore passes the hint of the checkpoint store on.
 func fromStore(err error) error {
-	return failed(err, hintOf(err, "shivx lists the checkpoints of a component; another one may be sound"))
+	return failed(err, hintOf(err, "look for another one in the store of the checkpoints: shivx golden list --store"))
 }

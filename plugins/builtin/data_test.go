@@ -21,15 +21,15 @@ import (
 
 func openStore(t *testing.T) (*checkpoint.Store, string) {
 	t.Helper()
-	root := filepath.Join(t.TempDir(), "checkpoints")
-	s, err := checkpoint.Open(root)
+	root := t.TempDir()
+	s, err := checkpoint.Open(checkpoint.Options{Var: root})
 	require.NoError(t, err)
 	return s, root
 }
 
 func take(t *testing.T, s *checkpoint.Store, key string, kind checkpoint.Kind, state config.State) checkpoint.Checkpoint {
 	t.Helper()
-	c, err := s.Take(context.Background(), key, "redis", kind, state, nil)
+	c, err := s.Take(context.Background(), checkpoint.Order{Key: key, Component: "redis", Kind: kind, State: state})
 	require.NoError(t, err)
 	return c
 }
@@ -55,7 +55,7 @@ func TestDataRestoresRedis(t *testing.T) {
 
 	d := &Data{host: newHost(nil), store: store}
 	req := sdk.Request{
-		Key: "k", Component: "redis", WorkDir: t.TempDir(), HealthyDir: healthy.Dir, CheckpointDir: fault.Dir,
+		Key: "k", Component: "redis", WorkDir: t.TempDir(), HealthyID: healthy.ID, CheckpointID: fault.ID,
 		Options: jsonOf(t, map[string]any{"start": redis.Argv, "pid_file": redis.PIDFile}),
 	}
 	plan := req
@@ -86,7 +86,7 @@ func TestDataUndoPutsTheFaultBack(t *testing.T) {
 	fault := take(t, store, "f", checkpoint.KindFault, state)
 	d := &Data{host: newHost(nil), store: store}
 	req := f.request(nil)
-	req.HealthyDir, req.CheckpointDir = healthy.Dir, fault.Dir
+	req.HealthyID, req.CheckpointID = healthy.ID, fault.ID
 	res, err := d.Recover(ctx(t), req)
 	require.NoError(t, err)
 	f.up(2)
@@ -98,7 +98,7 @@ func TestDataUndoPutsTheFaultBack(t *testing.T) {
 	require.Equal(t, "already restored and started", again.Summary)
 
 	undo := f.request(nil)
-	undo.HealthyDir, undo.CheckpointDir = healthy.Dir, fault.Dir
+	undo.HealthyID, undo.CheckpointID = healthy.ID, fault.ID
 	_, err = d.Undo(ctx(t), undo)
 	require.NoError(t, err)
 	f.up(3)
@@ -111,15 +111,21 @@ func TestDataUndoPutsTheFaultBack(t *testing.T) {
 
 func TestDataLeavesTheServiceAloneWhenTheCheckpointIsDamaged(t *testing.T) {
 	f := newFixture(t)
-	store, _ := openStore(t)
+	store, root := openStore(t)
 	require.NoError(t, os.WriteFile(f.dir+"/db", []byte("good"), 0o600))
 	healthy := take(t, store, "h", checkpoint.KindHealthy, config.State{Paths: []string{f.dir + "/db"}})
 	pid := f.startByHand()
-	require.NoError(t, os.WriteFile(healthy.Dir+"/files"+f.dir+"/db", []byte("evil"), 0o600))
+	packs, err := filepath.Glob(checkpoint.Dir(root) + "/packs/*/*.pack")
+	require.NoError(t, err)
+	require.Len(t, packs, 1)
+	pack, err := os.ReadFile(packs[0])
+	require.NoError(t, err)
+	pack[9] ^= 1 // in the first block
+	require.NoError(t, os.WriteFile(packs[0], pack, 0o600))
 	d := &Data{host: newHost(nil), store: store}
 	req := f.request(nil)
-	req.HealthyDir = healthy.Dir
-	_, err := d.Recover(ctx(t), req)
+	req.HealthyID = healthy.ID
+	_, err = d.Recover(ctx(t), req)
 	require.ErrorIs(t, err, checkpoint.ErrDamaged)
 	require.Equal(t, []int{pid}, f.alive(), "the service was stopped for nothing")
 	require.Equal(t, "good", f.read("db"))
@@ -140,7 +146,7 @@ func TestDataResumesAfterAgentCrashes(t *testing.T) {
 	for i := range 9 {
 		require.NoError(t, os.WriteFile(f.dir+"/db/7", []byte("bad"), 0o600))
 		req := f.request(map[string]any{"start_grace": "10ms"})
-		req.HealthyDir, req.CheckpointDir = healthy.Dir, healthy.Dir
+		req.HealthyID, req.CheckpointID = healthy.ID, healthy.ID
 		starts := f.starts()
 		cmd := exec.Command(os.Args[0], "agent", string(jsonOf(t, map[string]any{"Plugin": "data", "Store": root, "Request": req})))
 		began, delay := time.Now(), span
@@ -174,7 +180,7 @@ func TestDataWithoutAServiceLimitedToPaths(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, n), []byte("bad"), 0o600))
 	}
 	d := &Data{host: newHost(nil), store: store}
-	req := sdk.Request{Key: "k", Component: "redis", WorkDir: t.TempDir(), HealthyDir: healthy.Dir, Options: jsonOf(t, map[string]any{"paths": []string{dir + "/a"}})}
+	req := sdk.Request{Key: "k", Component: "redis", WorkDir: t.TempDir(), HealthyID: healthy.ID, Options: jsonOf(t, map[string]any{"paths": []string{dir + "/a"}})}
 	res, err := d.Recover(ctx(t), req)
 	require.NoError(t, err)
 	require.Contains(t, strings.Join(res.Changes, "\n"), "kept the state of before in")

@@ -113,7 +113,7 @@ func playAgent(text string) int {
 	var o Options
 	if j.Store != "" {
 		var err error
-		if o.Checkpoints, err = checkpoint.Open(j.Store); err != nil {
+		if o.Checkpoints, err = checkpoint.Open(checkpoint.Options{Var: j.Store}); err != nil {
 			panic(err)
 		}
 	}

@@ -1,11 +1,11 @@
 package builtin
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -13,55 +13,31 @@ import (
 	"github.com/shivx/shivx/plugins/sdk"
 )
 
-// good returns the content that replaces the file, its manifest entry if it has one, and a name for people.
-func (r replacement) good(req sdk.Request) ([]byte, *checkpoint.File, string, error) {
+// good returns the content that replaces the file, what the checkpoint says of the file if it comes from one, and
+// a name for people.
+func (s *State) good(ctx context.Context, r replacement, req sdk.Request) ([]byte, *checkpoint.File, string, error) {
 	if r.With != "" {
 		data, err := os.ReadFile(r.With)
 		return data, nil, r.With, failed(err, "the known good copy is missing; check the option replace")
 	}
-	if req.HealthyDir == "" {
+	if req.HealthyID == "" || s.store == nil {
 		return nil, nil, "", sdk.Failf("set state.paths and state.every, so that checkpoints are taken while the component is healthy",
 			"there is no healthy checkpoint to take %s from", r.File)
 	}
-	c, err := checkpoint.Load(req.HealthyDir)
+	c, err := s.store.Get(ctx, req.HealthyID)
 	if err != nil {
 		return nil, nil, "", fromStore(err)
 	}
-	data, f, err := readStored(c, filepath.Clean(r.File))
-	return data, f, "the copy in checkpoint " + c.ID, err
-}
-
-// readStored reads one file out of a checkpoint and compares it with its hash.
-func readStored(c checkpoint.Checkpoint, path string) ([]byte, *checkpoint.File, error) {
-	for _, f := range c.Files {
-		if f.Path != path || f.Type != checkpoint.TypeFile {
-			continue
-		}
-		root, err := os.OpenRoot(c.Dir)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read checkpoint %s: %w", c.ID, err)
-		}
-		defer func() { _ = root.Close() }()
-		src, err := root.Open(f.Stored)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read checkpoint %s: %w", c.ID, err)
-		}
-		defer func() { _ = src.Close() }()
-		data, err := io.ReadAll(src)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read checkpoint %s: %w", c.ID, err)
-		}
-		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != f.SHA256 {
-			return nil, nil, fromStore(fmt.Errorf("%w: the copy of %s has another hash than when it was taken", checkpoint.ErrDamaged, path))
-		}
-		return data, &f, nil
+	data, f, err := s.store.ReadFile(ctx, c, r.File)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil, "", sdk.Failf("add it to state.paths", "checkpoint %s does not hold the file %s", c.ID, r.File)
 	}
-	return nil, nil, sdk.Failf("add it to state.paths", "checkpoint %s does not hold the file %s", c.ID, path)
+	return data, &f, "the copy in checkpoint " + c.ID, fromStore(err)
 }
 
-// apply replaces the file in one step and keeps the broken one beside it.
-func (r replacement) apply(req sdk.Request) ([]string, error) {
-	data, f, from, err := r.good(req)
+// replace replaces the file in one step and keeps the broken one beside it.
+func (s *State) replace(ctx context.Context, r replacement, req sdk.Request) ([]string, error) {
+	data, f, from, err := s.good(ctx, r, req)
 	if err != nil {
 		return nil, err
 	}

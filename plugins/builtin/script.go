@@ -241,7 +241,7 @@ func (Script) run(ctx context.Context, step sdk.Step, req sdk.Request) (answer s
 		would := strings.Join(argv, " ")
 		return scriptAnswer{Summary: "would run " + would, Changes: []string{"run " + would}}, true, nil
 	}
-	out, err := runScript(ctx, scriptCall{argv: argv, dir: o.Dir, step: step, req: req})
+	out, err := runScript(ctx, scriptCall{argv: argv, dir: o.Dir, step: step, req: req.Folders(ctx)})
 	if err != nil {
 		return scriptAnswer{}, true, err
 	}

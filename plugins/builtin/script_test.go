@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/shivx/shivx/internal/checkpoint"
+	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/plugins/builtin"
 	"github.com/shivx/shivx/plugins/sdk"
 )
@@ -90,6 +92,44 @@ func TestScriptRequestReachesIt(t *testing.T) {
 	require.Equal(t, strings.Fields("SHIVX_ATTEMPT=2 SHIVX_CHECKPOINT_DIR=/c SHIVX_COMPONENT=redis SHIVX_HEALTHY_DIR=/h "+
 		"SHIVX_HOST=h1 SHIVX_KEY=run/1/recover SHIVX_MARK= SHIVX_OF= SHIVX_PLAN= SHIVX_REASON=PING failed "+
 		"SHIVX_RUN= SHIVX_STEP=recover SHIVX_WORK_DIR=/w"), strings.Fields(string(env)))
+}
+
+// TestScriptsGetCheckpointsAsFolders: what the agent's own plugins read in the store lies before a script as files.
+func TestScriptsGetCheckpointsAsFolders(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "srv")
+	require.NoError(t, os.MkdirAll(state, 0o755))
+	store, err := checkpoint.Open(checkpoint.Options{Var: t.TempDir()})
+	require.NoError(t, err)
+	var ids []string
+	for _, text := range []string{"healthy", "broken"} {
+		require.NoError(t, os.WriteFile(filepath.Join(state, "file"), []byte(text), 0o600))
+		c, err := store.Take(t.Context(), checkpoint.Order{Key: text, Component: "redis", Kind: checkpoint.KindHealthy,
+			State: config.State{Paths: []string{state}}})
+		require.NoError(t, err)
+		ids = append(ids, c.ID)
+	}
+	_, options := scripts(t, map[string]string{
+		"recover": `cp "$SHIVX_HEALTHY_DIR/files` + state + `/file" "` + state + `/file"; cat "$SHIVX_CHECKPOINT_DIR/files` + state + `/file"`,
+		"undo":    `echo "$SHIVX_CHECKPOINT_DIR"`,
+	})
+	var said []string
+	request := func(r *sdk.Request) {
+		r.HealthyID, r.CheckpointID = ids[0], ids[1]
+		*r = r.WithFolders(store.Folder).WithProgress(func(s string) { said = append(said, s) })
+	}
+	reply, err := runScriptStep(t, sdk.StepRecover, options, request)
+	require.NoError(t, err)
+	require.Equal(t, "broken", reply.Summary)
+	now, err := os.ReadFile(filepath.Join(state, "file"))
+	require.NoError(t, err)
+	require.Equal(t, "healthy", string(now))
+	require.Empty(t, said)
+	// One that cannot be laid out keeps no script from running.
+	reply, err = runScriptStep(t, sdk.StepUndo, options, request, func(r *sdk.Request) { r.CheckpointID = "redis.fault/gone" })
+	require.NoError(t, err)
+	require.Contains(t, reply.Summary, "ran ", "it printed an empty line")
+	require.Len(t, said, 1)
+	require.Contains(t, said[0], "there is no checkpoint redis.fault/gone")
 }
 
 func TestScriptMissingStepsAreNothingToDo(t *testing.T) {

@@ -119,7 +119,7 @@ func (s *State) Recover(ctx context.Context, req sdk.Request) (sdk.Result, error
 		return sdk.Result{}, err
 	}
 	if req.Plan {
-		return o.plan(req)
+		return s.plan(ctx, o, req)
 	}
 	if len(o.Verify) > 0 {
 		broken := o.verify(ctx)
@@ -131,7 +131,7 @@ func (s *State) Recover(ctx context.Context, req sdk.Request) (sdk.Result, error
 		}
 		req.Progress("the state is not sound: %v", broken)
 	}
-	changes, err := o.rebuild(ctx, req)
+	changes, err := s.rebuild(ctx, o, req)
 	if err != nil {
 		return sdk.Result{Changes: changes}, err
 	}
@@ -142,10 +142,10 @@ func (s *State) Recover(ctx context.Context, req sdk.Request) (sdk.Result, error
 	return sdk.Result{Summary: "rebuilt the state of " + req.Component, Changes: changes}, nil
 }
 
-func (o stateOptions) rebuild(ctx context.Context, req sdk.Request) ([]string, error) {
+func (s *State) rebuild(ctx context.Context, o stateOptions, req sdk.Request) ([]string, error) {
 	var changes []string
 	for _, r := range o.Replace {
-		change, err := r.apply(req)
+		change, err := s.replace(ctx, r, req)
 		if err != nil {
 			return changes, err
 		}
@@ -161,13 +161,13 @@ func (o stateOptions) rebuild(ctx context.Context, req sdk.Request) ([]string, e
 	return changes, nil
 }
 
-func (o stateOptions) plan(req sdk.Request) (sdk.Result, error) {
+func (s *State) plan(ctx context.Context, o stateOptions, req sdk.Request) (sdk.Result, error) {
 	var changes []string
 	for _, argv := range o.Verify {
 		changes = append(changes, "check by "+command.Line(argv)+"; if all checks pass, do nothing more")
 	}
 	for _, r := range o.Replace {
-		_, _, from, err := r.good(req)
+		_, _, from, err := s.good(ctx, r, req)
 		if err != nil {
 			return sdk.Result{}, err
 		}
@@ -189,8 +189,8 @@ func (s *State) Undo(ctx context.Context, req sdk.Request) (sdk.Result, error) {
 	if err != nil {
 		return sdk.Result{}, err
 	}
-	if req.CheckpointDir != "" && s.store != nil {
-		c, err := checkpoint.Load(req.CheckpointDir)
+	if req.CheckpointID != "" && s.store != nil {
+		c, err := s.store.Get(ctx, req.CheckpointID)
 		if err != nil {
 			return sdk.Result{}, fromStore(err)
 		}

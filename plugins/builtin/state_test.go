@@ -32,7 +32,7 @@ func TestStateRepairsNginx(t *testing.T) {
 	}
 	s := &State{store: store}
 	req := sdk.Request{
-		Key: "k", Component: "nginx", WorkDir: t.TempDir(), HealthyDir: healthy.Dir, CheckpointDir: fault.Dir,
+		Key: "k", Component: "nginx", WorkDir: t.TempDir(), HealthyID: healthy.ID, CheckpointID: fault.ID,
 		Options: jsonOf(t, map[string]any{
 			"verify":  [][]string{argv("-t")},
 			"replace": []map[string]any{{"file": nginx.Conf, "from_checkpoint": true}},

@@ -73,6 +73,7 @@ func (x *external) prepare(ctx context.Context) error {
 
 // Run does one step in a process that does nothing else meanwhile.
 func (x *external) Run(ctx context.Context, step sdk.Step, req sdk.Request) (sdk.Reply, error) {
+	req = req.Folders(ctx)
 	p, err := x.acquire(ctx)
 	if err != nil {
 		return sdk.Reply{}, err

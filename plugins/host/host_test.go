@@ -3,6 +3,8 @@ package host_test
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -106,6 +108,23 @@ func order(format string, args ...any) sdk.Request {
 }
 
 func do(what string) sdk.Request { return order(`{"do":%q}`, what) }
+
+func TestExternalGetsCheckpointsAsFolders(t *testing.T) {
+	req := do("folders")
+	req.CheckpointID, req.HealthyID = "redis.fault/1", "redis.healthy/2"
+	req = req.WithFolders(func(_ context.Context, id string) (string, error) {
+		if id == "redis.healthy/2" {
+			return "", errors.New("the disk is full")
+		}
+		return "/views/" + id, nil
+	})
+	var said []string
+	req = req.WithProgress(func(s string) { said = append(said, s) })
+	reply, err := get(t, "obedient").Run(t.Context(), sdk.StepRecover, req)
+	require.NoError(t, err)
+	require.Equal(t, []string{"/views/redis.fault/1", ""}, reply.Changes)
+	require.Equal(t, []string{"there is no folder of checkpoint redis.healthy/2: the disk is full"}, said)
+}
 
 func TestExternalDoesSteps(t *testing.T) {
 	r := get(t, "obedient")

@@ -124,6 +124,8 @@ func (obedient) Recover(ctx context.Context, req sdk.Request) (sdk.Result, error
 	switch o.Do {
 	case "pid":
 		return sdk.Result{Summary: fmt.Sprint(os.Getpid())}, nil
+	case "folders":
+		return sdk.Result{Changes: []string{req.CheckpointDir, req.HealthyDir}}, nil
 	case "env":
 		return sdk.Result{Changes: os.Environ()}, nil
 	case "progress":

@@ -147,10 +147,15 @@ type Request struct {
 	Options json.RawMessage
 	// Plan asks for what would be done; nothing may be changed.
 	Plan bool
-	// CheckpointDir is the checkpoint taken before the recovery.
+	// CheckpointDir is the checkpoint taken before the recovery: a folder in which the files lie below files/ as
+	// they do on the host. In the step checkpoint it is the empty folder to write into. It is filled in for
+	// recover, undo, validate, mark and done.
 	CheckpointDir string
 	// HealthyDir is the last checkpoint taken while the component was healthy; "" if there is none.
 	HealthyDir string
+	// CheckpointID and HealthyID name the same checkpoints to plugins of the agent's own process, which read
+	// them where they are stored. A plugin that is a process of its own gets the folders alone.
+	CheckpointID, HealthyID string
 	// WorkDir is where the plugin may keep files of its own between runs.
 	WorkDir string
 	// Mark is what Resumer.Mark answered before the effect.
@@ -159,6 +164,7 @@ type Request struct {
 	Of Step
 
 	progress func(string)
+	folder   func(ctx context.Context, id string) (string, error)
 }
 
 // Result is what a step did.
@@ -182,6 +188,36 @@ func (r Request) Progress(format string, args ...any) {
 // WithProgress returns r with f called by Progress; for hosts and tests.
 func (r Request) WithProgress(f func(string)) Request {
 	r.progress = f
+	return r
+}
+
+// WithFolders returns r with f, which lays a checkpoint out as a folder when one is needed; for hosts and tests.
+func (r Request) WithFolders(f func(ctx context.Context, id string) (string, error)) Request {
+	r.folder = f
+	return r
+}
+
+// Folders returns r with the folders of its checkpoints, for who passes it on to another process. That takes time
+// and room, so nobody else asks for it. A checkpoint that cannot be laid out is told as progress and left out: a
+// full disk must not keep the repair that frees it from running.
+func (r Request) Folders(ctx context.Context) Request {
+	if r.folder == nil {
+		return r
+	}
+	for _, c := range []struct {
+		id  string
+		dir *string
+	}{{r.CheckpointID, &r.CheckpointDir}, {r.HealthyID, &r.HealthyDir}} {
+		if c.id == "" || *c.dir != "" {
+			continue
+		}
+		dir, err := r.folder(ctx, c.id)
+		if err != nil {
+			r.Progress("there is no folder of checkpoint %s: %v", c.id, err)
+			continue
+		}
+		*c.dir = dir
+	}
 	return r
 }
 

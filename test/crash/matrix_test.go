@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/checkpoint"
 )
 
 // short says whether only a part of the cases is to run.
@@ -98,7 +99,7 @@ func (s *scene) checkLedger() {
 		require.Zero(t, count(records, shivx.EventStepFailed, step), "failures of %s", step)
 	}
 	require.Equal(t, 1, count(records, shivx.EventCheckpoint, shivx.StepCheckpoint))
-	kept, err := filepath.Glob(filepath.Join(s.agent.Var, "checkpoints", "svc", "svc-*"))
+	kept, err := filepath.Glob(filepath.Join(checkpoint.Dir(s.agent.Var), "goldens", "svc.*", "*.golden"))
 	require.NoError(t, err)
 	require.Len(t, kept, 1, "checkpoints on disk")
 	require.Equal(t, 1, count(records, shivx.EventRecovery, ""))

@@ -139,17 +139,14 @@ func hashInCheckpoint(t *testing.T, s *scene, run shivx.RecoveryRecord, file str
 	t.Helper()
 	id, _ := run.Details.(map[string]any)["checkpoint"].(string)
 	require.NotEmpty(t, id)
-	store, err := checkpoint.Open(filepath.Join(s.Var, "checkpoints"))
+	store, err := checkpoint.Open(checkpoint.Options{Var: s.Var})
 	require.NoError(t, err)
-	c, err := store.Get(id)
+	c, err := store.Get(t.Context(), id)
 	require.NoError(t, err)
 	require.Equal(t, checkpoint.KindFault, c.Kind)
 	require.NoError(t, store.Verify(t.Context(), c))
-	for _, f := range c.Files {
-		if f.Path == file {
-			return hashOf(t, filepath.Join(c.Dir, f.Stored))
-		}
-	}
-	t.Fatalf("checkpoint %s does not hold %s", id, file)
-	return ""
+	text, _, err := store.ReadFile(t.Context(), c, file)
+	require.NoError(t, err)
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }

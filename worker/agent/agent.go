@@ -88,7 +88,9 @@ func (a *Agent) open() error {
 	if err := a.linkConfig(); err != nil {
 		a.log.Warn("commands in the folder above paths.var do not find the configuration by themselves", "error", err)
 	}
-	checkpoints, err := checkpoint.Open(filepath.Join(a.cfg.Paths.Var, "checkpoints"))
+	checkpoints, err := checkpoint.Open(checkpoint.Options{
+		Var: a.cfg.Paths.Var, Host: a.cfg.Host, Trusted: a.cfg.Golden.TrustedKeys, Logger: a.log,
+	})
 	if err != nil {
 		return fmt.Errorf("open the checkpoints: %w", err)
 	}

@@ -41,6 +41,9 @@ func (a *Agent) recordIn(ctx context.Context, path, key string, event any) error
 // resumeRestores waits for a restore without Temporal that is under way, ends those that were killed, and records
 // what they could not. It does so before any runbook may begin or heal something.
 func (a *Agent) resumeRestores(ctx context.Context) {
+	if err := a.steps.Checkpoints.Settle(ctx); err != nil {
+		a.log.Error("a restore of a checkpoint that was cut off could not be ended", "error", err, "hint", shivx.HintOf(err))
+	}
 	l := goldenacts.Local{Activities: a.golden, Told: func(s shivx.GoldenStepReport) {
 		a.log.Info("a restore that was cut off goes on", "step", s.Name, "service", s.Service, "outcome", s.Outcome, "summary", s.Summary)
 	}}

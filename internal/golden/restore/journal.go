@@ -57,7 +57,7 @@ type Journal struct {
 	Made []name `json:"made,omitempty"`
 	// Units are how many lines the current list of units has.
 	Units int `json:"units"`
-	// Keep is set when Finish shall keep the old state.
+	// Keep is set when Finish shall keep the old state, or when Options.KeepOld asked for it.
 	Keep    bool    `json:"keep,omitempty"`
 	Changes Changes `json:"changes"`
 

@@ -122,6 +122,31 @@ func TestPathsThatVanished(t *testing.T) {
 	}
 }
 
+// TestARootThatAppearedInAFolderOfItsOwn: nothing else happens in the folder that it is removed from.
+func TestARootThatAppearedInAFolderOfItsOwn(t *testing.T) {
+	for _, inPlace := range []bool{false, true} {
+		dir := t.TempDir()
+		write(t, dir+"/a/file", "good")
+		require.NoError(t, os.Mkdir(dir+"/b", 0o755))
+		roots := []string{dir + "/a", dir + "/b/absent", dir + "/c/absent"}
+		g := take(t, roots...)
+		good := picture(t, roots...)
+		write(t, dir+"/a/file", "bad")
+		write(t, dir+"/b/absent/x", "bad")
+		bad := picture(t, roots...)
+		s, err := Stage(context.Background(), g, Options{Journal: dir + "/journal", InPlace: inPlace})
+		require.NoError(t, err)
+		_, err = s.Swap(context.Background())
+		require.NoError(t, err)
+		same(t, good, picture(t, roots...))
+		require.NoError(t, s.Undo(context.Background()))
+		same(t, bad, picture(t, roots...))
+		restoreAll(t, g, Options{Journal: dir + "/journal", InPlace: inPlace})
+		same(t, good, picture(t, roots...))
+		leftovers(t, dir+"/journal", dir)
+	}
+}
+
 func TestLongNamesAndPaths(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(dir+"/tree", 0o755))

@@ -60,6 +60,8 @@ type Options struct {
 	// needs to be taken up or repeated has to be in one of them: its journal, the store, and the folders
 	// by whose names they are found. All are absolute; those that do not exist do not matter.
 	Protect, Stay []string
+	// KeepOld is noted in the journal, for who resumes the restore and has to call Finish.
+	KeepOld bool
 	// Checked says that the caller has just had all of the golden checked; Stage does not do it again.
 	Checked bool
 	// Workers is how many files are worked on at once; 0: as many as there are processors.

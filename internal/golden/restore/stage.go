@@ -36,7 +36,7 @@ func Stage(ctx context.Context, g Golden, o Options) (*Staged, error) {
 	}
 	s := &Staged{lock: locked, j: Journal{
 		ID: id, Golden: h.ID, Set: h.Set, Begun: time.Now().UTC(),
-		InPlace: o.To == "" && (o.InPlace || len(o.Only) > 0), Exclude: h.Exclude, Skipped: skippedIn(h), Sources: h.Sources, dir: o.Journal, step: o.step,
+		InPlace: o.To == "" && (o.InPlace || len(o.Only) > 0), Exclude: h.Exclude, Skipped: skippedIn(h), Sources: h.Sources, Keep: o.KeepOld, dir: o.Journal, step: o.step,
 	}}
 	if err := s.stage(ctx, g, o); err != nil {
 		return nil, fail(errors.Join(err, s.discard(), s.release()))

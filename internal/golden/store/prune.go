@@ -24,7 +24,13 @@ type PruneResult struct {
 // needed. It has the store for itself. Each step leaves a store in which every golden that is there is
 // whole: so a process may be killed at any time, and a later prune does the rest.
 func (s *Store) Prune(ctx context.Context, o PruneOptions) (*PruneResult, error) {
-	release, err := s.Lock(ctx, Exclusive)
+	waiting := ctx
+	if o.Patience > 0 {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithTimeout(ctx, o.Patience)
+		defer cancel()
+	}
+	release, err := s.Lock(waiting, Exclusive)
 	if err != nil {
 		return nil, err
 	}

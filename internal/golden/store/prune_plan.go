@@ -30,6 +30,9 @@ type PruneOptions struct {
 	ClockIsRight bool
 	// Parity is that of what is written anew; nil: it gets none.
 	Parity *ParityOptions
+	// Patience is how long Prune waits for the store to be idle; the error wraps context.DeadlineExceeded after
+	// it. Zero: as long as the context holds.
+	Patience time.Duration
 	// Now is the time that ages are counted from; zero: now.
 	Now time.Time
 	// Progress, if not nil, is told what is done, and of how many bytes.

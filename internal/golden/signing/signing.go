@@ -1,4 +1,6 @@
-package golden
+// Package signing keeps the key with which a host signs its goldens and its checkpoints, and reads the public
+// halves of such keys.
+package signing
 
 import (
 	"crypto/ed25519"
@@ -17,15 +19,21 @@ import (
 	"github.com/shivx/shivx/internal/durable"
 )
 
-// signingKey reads this host's key; one that does not exist is made if create is set, else it is nil.
-func (e *Engine) signingKey(create bool) (ed25519.PrivateKey, error) {
-	path := filepath.Join(e.o.Dir, "signing.key")
+// Home is the folder of the key below paths.var, and Name its name there.
+const (
+	Home = "recovery/golden"
+	Name = "signing.key"
+)
+
+// Key reads the host's key in a folder; one that does not exist is made if create is set, else it is nil.
+func Key(dir string, create bool) (ed25519.PrivateKey, error) {
+	path := filepath.Join(dir, Name)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !create {
 			return nil, nil
 		}
-		if err := makeSigningKey(path); err != nil {
+		if err := makeKey(path); err != nil {
 			return nil, fmt.Errorf("make the key that signs goldens: %w", err)
 		}
 		text, err = os.ReadFile(path)
@@ -41,8 +49,8 @@ func (e *Engine) signingKey(create bool) (ed25519.PrivateKey, error) {
 	return ed25519.NewKeyFromSeed(seed), nil
 }
 
-// makeSigningKey makes the key unless another process is first.
-func makeSigningKey(path string) error {
+// makeKey makes the key unless another process is first.
+func makeKey(path string) error {
 	seed := make([]byte, ed25519.SeedSize)
 	_, _ = rand.Read(seed) // never fails
 	dir := filepath.Dir(path)
@@ -75,7 +83,8 @@ func ParseKey(text string) (ed25519.PublicKey, error) {
 	return key, nil
 }
 
-func parseKeys(texts []string) ([]ed25519.PublicKey, error) {
+// ParseKeys reads public keys as ParseKey does.
+func ParseKeys(texts []string) ([]ed25519.PublicKey, error) {
 	var keys []ed25519.PublicKey
 	for _, t := range texts {
 		k, err := ParseKey(t)

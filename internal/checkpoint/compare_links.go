@@ -1,0 +1,114 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/shivx/shivx/internal/golden/capture"
+	"github.com/shivx/shivx/internal/golden/format"
+	"github.com/shivx/shivx/internal/golden/restore"
+	"github.com/shivx/shivx/internal/golden/store"
+)
+
+// holes describes the places of a sparse file that hold data.
+func holes(e *format.Entry) string {
+	if e.Data == nil {
+		return ""
+	}
+	return fmt.Sprint("data at ", e.Data)
+}
+
+// settleSparse compares files by content whose holes are elsewhere than they were.
+func (j *join) settleSparse(ctx context.Context, g *store.Golden, seen sight) error {
+	if len(j.sparse) == 0 {
+		return nil
+	}
+	var sites []site
+	for _, path := range j.sparse {
+		sites = append(sites, site{path: path, real: seen.real(path)})
+	}
+	p, err := partOf(ctx, g, sites)
+	if err != nil {
+		return err
+	}
+	r, err := restore.Plan(ctx, p, restore.Options{})
+	if err != nil {
+		return err
+	}
+	for _, s := range sites {
+		change := Change{Path: s.path}
+		for _, c := range r.List {
+			if c.Path == s.real && c.Kind != restore.Metadata {
+				change.Kind, change.Detail = Changed, c.Detail
+			}
+		}
+		j.found = append(j.found, change)
+	}
+	return nil
+}
+
+// settleLinks compares files by content that have several names on one side alone: that a name stands for
+// a file of its own now is no change of the state.
+func (j *join) settleLinks(ctx context.Context, g *store.Golden, seen sight) error {
+	if len(j.links) == 0 {
+		return nil
+	}
+	files := map[string]*format.Entry{}
+	for _, p := range j.links {
+		files[p.was] = nil
+	}
+	for e, err := range g.Entries(ctx) {
+		if err != nil {
+			return err
+		}
+		if _, wanted := files[e.Path]; wanted {
+			c := *e
+			files[e.Path] = &c
+		}
+	}
+	for _, p := range j.links {
+		was := files[p.was]
+		if was == nil {
+			return fmt.Errorf("%w: %s is another name of what is not there", ErrDamaged, p.path)
+		}
+		live := &single{}
+		if _, err := capture.Run(ctx, live, capture.Options{Roots: []string{seen.real(p.path)}}); err != nil {
+			return err
+		}
+		change := Change{Path: p.path, Kind: Removed}
+		if live.entry != nil {
+			change = differs(was, live.entry)
+			change.Path = p.path
+		}
+		j.found = append(j.found, change)
+	}
+	return nil
+}
+
+// real is where a path of the state lies, with the links of the state's paths followed.
+func (s sight) real(path string) string {
+	for root, real := range s.links {
+		if format.Below(root, path) && real != "" {
+			return filepath.Clean(real + strings.TrimPrefix(path, root))
+		}
+	}
+	return path
+}
+
+// single takes the one entry of a capture.
+type single struct {
+	join
+	entry *format.Entry
+}
+
+func (s *single) Entry(e *format.Entry) error {
+	if s.entry != nil {
+		return errors.New("a file became a folder while it was read")
+	}
+	c := *e
+	s.entry = &c
+	return nil
+}
