@@ -198,7 +198,7 @@ func (s sight) options() capture.Options {
 			o.Absent = append(o.Absent, path)
 			continue
 		}
-		o.Overlays[path] = real
+		o.Overlays[path], o.Live = real, append(o.Live, path)
 	}
 	return o
 }

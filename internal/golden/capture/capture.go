@@ -54,6 +54,9 @@ type Options struct {
 	// content and metadata: a file, or a folder and all below it. The entry itself need not exist,
 	// but its folder must. No pattern excludes it, nor what lies in it: it is of use as a whole only.
 	Overlays map[string]string
+	// Live are those paths of Overlays in whose place other live state is captured, such as what a link
+	// leads to: patterns hold for what lies in it, by its path in the golden.
+	Live []string
 	// Absent are absolute paths that are taken for not existing, with all below them.
 	Absent []string
 	// Previous are the entries of the golden before in order, or nil. Slices of an entry may be used

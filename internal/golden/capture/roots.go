@@ -43,7 +43,9 @@ func newPlan(o Options) (plan, error) {
 	}
 	p := plan{exclude: exclude}
 	for path := range o.Overlays {
-		p.whole = append(p.whole, filepath.Clean(path))
+		if !slices.Contains(o.Live, path) {
+			p.whole = append(p.whole, filepath.Clean(path))
+		}
 	}
 	for _, root := range named {
 		if n := len(p.roots); n == 0 || !within(root, p.roots[n-1]) {
