@@ -60,6 +60,8 @@ const (
 	ErrUnknownGolden = "UnknownGolden"
 	// ErrUntrusted: the golden is signed by a key that is not trusted here.
 	ErrUntrusted = "UntrustedGolden"
+	// ErrRefused: the name is taken, the store is another or its key is, or the clock is wrong.
+	ErrRefused = "GoldenRefused"
 	// ErrDamaged: what is stored is not as it was written.
 	ErrDamaged = "GoldenDamaged"
 	// ErrNotValid: a staged configuration cannot be read, or its program refuses it.

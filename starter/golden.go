@@ -83,7 +83,11 @@ func (a *app) localGolden(cmd *cobra.Command, args []string) (*localGolden, erro
 	if !l.bare {
 		l.cfg.Golden.TrustedKeys = append(l.cfg.Golden.TrustedKeys, a.bare.trust...)
 	}
-	if l.engine, err = engine.Configured(l.cfg, l.log); err != nil {
+	var change []func(*engine.Options)
+	if l.bare {
+		change = append(change, engine.Unpinned)
+	}
+	if l.engine, err = engine.Configured(l.cfg, l.log, change...); err != nil {
 		return nil, err
 	}
 	l.close = append(l.close, l.engine.Close)

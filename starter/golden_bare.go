@@ -85,7 +85,7 @@ func (b *bareStore) config(cmd *cobra.Command, args []string, log *slog.Logger) 
 		}
 		cfg.Golden.Encryption = &config.GoldenEncryption{Identity: "file:" + path}
 	}
-	e, err := engine.Configured(cfg, log)
+	e, err := engine.Configured(cfg, log, engine.Unpinned)
 	if err != nil {
 		return nil, err
 	}

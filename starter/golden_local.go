@@ -49,13 +49,13 @@ func (a *app) beforeRestore(ctx context.Context, l *localGolden, info shivx.Gold
 	return nil
 }
 
-// unbroken keeps a restore from being cut off by a terminal that goes away, and says what an interruption does.
+// unbroken keeps a restore from being cut off by a terminal that goes away or stopped by its keys, and says what an interruption does.
 func (a *app) unbroken(ctx context.Context) (done func()) {
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGTSTP)
 	quiet := context.AfterFunc(ctx, func() {
 		a.tellErr("interrupted: everything is put back as it was. Wait for it; if this process dies as well: shivx golden resume")
 	})
-	return func() { quiet(); signal.Reset(syscall.SIGHUP, syscall.SIGPIPE) }
+	return func() { quiet(); signal.Reset(syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGTSTP) }
 }
 
 func (a *app) goldenResumeCommand() *cobra.Command {

@@ -157,7 +157,7 @@ func (g *goldenRun) goldenID() string {
 var goldenOutcomes = map[string]shivx.Outcome{
 	activities.ErrUnknownSet: shivx.OutcomeRefused, activities.ErrUnknownGolden: shivx.OutcomeRefused,
 	activities.ErrUnknownComponent: shivx.OutcomeRefused, activities.ErrBusy: shivx.OutcomeRefused,
-	activities.ErrUntrusted: shivx.OutcomeRefused, errNotApproved: shivx.OutcomeRefused,
+	activities.ErrUntrusted: shivx.OutcomeRefused, activities.ErrRefused: shivx.OutcomeRefused, errNotApproved: shivx.OutcomeRefused,
 	activities.ErrDamaged: shivx.OutcomeDamaged,
 }
 

@@ -19,15 +19,20 @@ func (l *Local) may() error {
 	return l.May()
 }
 
-// awaitEvery is how often is looked whether a restore in another process has ended.
-const awaitEvery = 500 * time.Millisecond
+// awaitEvery is how often is looked whether a restore in another process has ended, and tellEvery how often is told
+// that it has not.
+const (
+	awaitEvery = 500 * time.Millisecond
+	tellEvery  = time.Minute
+)
 
 // Await waits until no other process of this host restores: an agent that has just started must not heal what
-// that one has stopped. Waits is called once, if there is one.
+// that one has stopped. Waits is called every minute while there is one.
 func (l *Local) Await(ctx context.Context, waits func(error)) error {
 	look := time.NewTicker(awaitEvery)
 	defer look.Stop()
-	for told := false; ; told = true {
+	var told time.Time
+	for {
 		release, err := lockJobs(l.Engine.Journals())
 		if err == nil {
 			release()
@@ -36,7 +41,8 @@ func (l *Local) Await(ctx context.Context, waits func(error)) error {
 		if !errors.Is(err, restore.ErrBusy) {
 			return err
 		}
-		if !told {
+		if now := time.Now(); now.Sub(told) >= tellEvery {
+			told = now
 			waits(err)
 		}
 		select {

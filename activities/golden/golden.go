@@ -121,6 +121,10 @@ var kinds = []struct {
 	{engine.ErrInvalid, activities.ErrNotValid},
 	{engine.ErrOver, activities.ErrOver},
 	{restore.ErrBusy, activities.ErrBusy},
+	{engine.ErrName, activities.ErrRefused},
+	{engine.ErrOtherStore, activities.ErrRefused},
+	{store.ErrKeyReplaced, activities.ErrRefused},
+	{store.ErrClock, activities.ErrRefused},
 }
 
 // classed turns an error of the engine into one that the workflow decides on. A step that was stopped by

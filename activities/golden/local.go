@@ -169,7 +169,7 @@ func (l *Local) build(ctx context.Context, name shivx.GoldenStep) error {
 // outcomes say how a restore ended that an error of this kind has ended before the swap.
 var outcomes = map[string]shivx.Outcome{
 	activities.ErrDamaged: shivx.OutcomeDamaged, activities.ErrUntrusted: shivx.OutcomeRefused, activities.ErrBusy: shivx.OutcomeRefused,
-	activities.ErrUnknownSet: shivx.OutcomeRefused, activities.ErrUnknownGolden: shivx.OutcomeRefused,
+	activities.ErrUnknownSet: shivx.OutcomeRefused, activities.ErrUnknownGolden: shivx.OutcomeRefused, activities.ErrRefused: shivx.OutcomeRefused,
 }
 
 // end says how it went and records it.

@@ -28,8 +28,11 @@ const (
 	pinName = "store.json"
 )
 
+// Unpinned has an engine take any store, and remember none: that of a command which names the store.
+func Unpinned(o *Options) { o.Pin = "" }
+
 // Configured returns the engine of a configuration. It makes nothing and asks no server.
-func Configured(cfg *config.Config, log *slog.Logger) (*Engine, error) {
+func Configured(cfg *config.Config, log *slog.Logger, change ...func(*Options)) (*Engine, error) {
 	g := cfg.Golden
 	o := Options{Host: cfg.Host, Dir: filepath.Join(cfg.Paths.Var, home), Logger: log, Parity: g.Parity}
 	o.Pin = filepath.Join(o.Dir, pinName)
@@ -61,6 +64,9 @@ func Configured(cfg *config.Config, log *slog.Logger) (*Engine, error) {
 			return nil, fmt.Errorf("golden set %s: %w", s.Name, err)
 		}
 		o.Sets = append(o.Sets, set)
+	}
+	for _, c := range change {
+		c(&o)
 	}
 	return New(o), nil
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/shivx/shivx"
 	goldenacts "github.com/shivx/shivx/activities/golden"
 	"github.com/shivx/shivx/internal/golden"
+	"github.com/shivx/shivx/internal/golden/restore"
 )
 
 // openGolden builds what backs up and restores this host.
@@ -47,20 +49,27 @@ func (a *Agent) resumeRestores(ctx context.Context) {
 	l := goldenacts.Local{Activities: a.golden, Told: func(s shivx.GoldenStepReport) {
 		a.log.Info("a restore that was cut off goes on", "step", s.Name, "service", s.Service, "outcome", s.Outcome, "summary", s.Summary)
 	}}
-	err := l.Await(ctx, func(why error) {
-		a.log.Warn("nothing is healed until a restore in another process has ended", "restore", why)
-	})
-	if ctx.Err() != nil {
+	for {
+		err := l.Await(ctx, func(why error) {
+			a.log.Warn("nothing is healed until a restore in another process has ended", "restore", why)
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			a.log.Error("it is not known whether a restore is under way in another process", "error", err)
+		}
+		if err := goldenacts.TakeUp(ctx, a.cfg.Paths.Var, a.recordIn); err != nil {
+			a.log.Error("steps of a local restore are not in the ledger yet", "error", err)
+		}
+		err = l.Resume(ctx)
+		if errors.Is(err, restore.ErrBusy) && ctx.Err() == nil {
+			continue // another has begun meanwhile, or looks
+		}
+		if err != nil {
+			a.log.Error("what a restore or a backup that was cut off has left could not be ended", "error", err, "hint", shivx.HintOf(err))
+		}
 		return
-	}
-	if err != nil {
-		a.log.Error("it is not known whether a restore is under way in another process", "error", err)
-	}
-	if err := goldenacts.TakeUp(ctx, a.cfg.Paths.Var, a.recordIn); err != nil {
-		a.log.Error("steps of a local restore are not in the ledger yet", "error", err)
-	}
-	if err := l.Resume(ctx); err != nil {
-		a.log.Error("what a restore or a backup that was cut off has left could not be ended", "error", err, "hint", shivx.HintOf(err))
 	}
 }
 
