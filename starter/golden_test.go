@@ -241,7 +241,7 @@ func TestGoldenStoreThatCannotBeOpened(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, bare := range [][]string{nil, {"--store", s.path("store")}} {
+	for _, bare := range [][]string{nil, {"--store", s.path("store"), "--var", s.path("var2")}} {
 		s.put("store/golden.json", `{"format":`)
 		for _, args := range [][]string{{"list"}, {"verify", "site", "--local"}, {"scrub"}, {"prune"}, {"restore", "site", "--local", "--yes"}} {
 			s.want(exitTampered, []string{"golden.json", " — shivx golden scrub --", " --repair mends what has parity"}, append(args, bare...)...)
