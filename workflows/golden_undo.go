@@ -32,7 +32,8 @@ func (r *goldenRestore) complete(ctx workflow.Context, end ending) ending {
 	if err != nil {
 		end.message += "; the old state was not removed: " + reason(err)
 		end.escalate = true
-		end.hint = "it takes up room beside the restored files; the next restore, or the agent's next start, tries again"
+		end.hint = "it takes up room beside the restored files: make room there; the next restore, or the next backup of them, " +
+			"30 minutes from now or later, ends this one; what that keeps, in .shivx-kept-…, is removed by hand"
 	}
 	return end
 }

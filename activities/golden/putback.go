@@ -112,10 +112,7 @@ func (l *Local) compensate(ctx context.Context) error {
 	limit := undoTimeout + time.Duration(2*len(l.policy.Services)*insistTries)*l.policy.ServiceTimeout.Std()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	l.job.Tries++ // stops and starts from here on are effects of their own
-	if err := l.job.write(l.Engine.Journals()); err != nil {
-		l.Logger.Error("the job of the restore could not be written", "error", err)
-	}
+	l.nextTry()
 	if err := l.oldState(ctx); err != nil {
 		return l.stuck(err)
 	}

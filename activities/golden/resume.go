@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/shivx/shivx"
 	engine "github.com/shivx/shivx/internal/golden"
@@ -44,28 +45,23 @@ func (l *Local) resumeRestores(ctx context.Context) error {
 	return l.resumeAll(ctx)
 }
 
-// resumeAll resumes every job, and removes the old states of restores that hold. The caller has the lock.
+// resumeAll resumes every job, and removes the old states of restores that hold; one that cannot be removed is tried
+// again the next time, and keeps nothing waiting. The caller has the lock.
 func (l *Local) resumeAll(ctx context.Context) error {
 	hold, err := jobs(l.Engine.Journals(), holdSuffix)
 	if err != nil {
 		return err
+	}
+	for _, p := range hold {
+		if err := l.finishHeld(ctx, p); err != nil {
+			l.Logger.Warn("the old state of a restore that holds was not removed", "job", p, "error", err)
+		}
 	}
 	paths, err := jobs(l.Engine.Journals(), jobSuffix)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, p := range hold {
-		j, err := readJob(p)
-		if err == nil {
-			one := &Local{Activities: l.Activities, Told: l.Told, restore: j.Restore}
-			err = one.files(ctx, shivx.GoldenStepFinish, one.FinishRestore)
-		}
-		if err == nil {
-			err = os.Remove(p)
-		}
-		errs = append(errs, err)
-	}
 	for _, p := range paths {
 		j, err := readJob(p)
 		if err == nil {
@@ -76,10 +72,23 @@ func (l *Local) resumeAll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// finishHeld removes the old state of a restore that holds, and then its job. One of which no more is known than that
+// it has ended has no old state.
+func (l *Local) finishHeld(ctx context.Context, path string) error {
+	j, err := readJob(path)
+	if err != nil {
+		return err
+	}
+	one := &Local{Activities: l.Activities, Told: l.Told, restore: j.Restore}
+	if err := one.files(ctx, shivx.GoldenStepFinish, one.FinishRestore); err != nil && !errors.Is(err, engine.ErrOver) {
+		return err
+	}
+	return os.Remove(path)
+}
+
 // resume ends one job. A restore that had to be undone has ended as well; what stays halfway is an error.
 func (l *Local) resume(ctx context.Context, j job) error {
-	j.Tries++
-	one := &Local{Activities: l.Activities, Told: l.Told, job: j, restore: j.Restore, policy: j.Policy, try: j.Tries}
+	one := &Local{Activities: l.Activities, Told: l.Told, job: j, restore: j.Restore, policy: j.Policy}
 	one.policy.Services = j.Services
 	one.in = shivx.GoldenRestoreInput{Mode: j.Restore.Mode, KeepOld: j.Restore.KeepOld}
 	one.in.Reason = "its process was killed"
@@ -102,10 +111,8 @@ func (l *Local) resume(ctx context.Context, j job) error {
 
 // takeUp ends a job whose process was killed.
 func (l *Local) takeUp(ctx context.Context) error {
-	dir := l.Engine.Journals()
-	if err := l.job.write(dir); err != nil {
-		return err
-	}
+	l.nextTry()
+	l.try = l.job.Tries
 	if err := l.halt(ctx); err != nil {
 		return err
 	}
@@ -120,7 +127,7 @@ func (l *Local) takeUp(ctx context.Context) error {
 	switch standing {
 	case engine.NewState:
 		if err = l.startAgain(ctx); err == nil {
-			err = l.job.remove(dir)
+			err = l.job.remove(l.Engine.Journals())
 		}
 	case engine.OldState:
 		l.aborted, l.removed = true, before == restore.StateStaging || before == restore.StateStaged
@@ -132,6 +139,16 @@ func (l *Local) takeUp(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// nextTry counts a try, whose stops and starts are effects of their own. One that cannot be written down, as on a full
+// disk, is not known to the next: it has the time for its number.
+func (l *Local) nextTry() {
+	l.job.Tries++
+	if err := l.job.write(l.Engine.Journals()); err != nil {
+		l.job.Tries = int(time.Now().UnixMilli())
+		l.Logger.Error("the job of the restore could not be written", "error", err)
+	}
 }
 
 // halt stops the services before files are exchanged: after a power failure the host has started them by

@@ -5,11 +5,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/testenv"
 )
 
 // killedAt runs a restore that ends when it begins a step as a process does that is killed there: nothing is put
@@ -134,4 +136,69 @@ func TestResumeEndsBackups(t *testing.T) {
 	require.NoError(t, s.local(nil).Resume(t.Context()))
 	require.FileExists(t, done)
 	require.NoDirExists(t, marker)
+}
+
+// TestResumeFinishesWhatHolds: a restore holds although its old state could not be removed; that is tried again, and
+// keeps no other restore away.
+func TestResumeFinishesWhatHolds(t *testing.T) {
+	s := makeStage(t)
+	s.take(t, "one")
+	fill(t, s.dir, "good 2")
+	journals := filepath.Join(s.cfg.Paths.Var, "recovery/golden/restores")
+	var note string // a folder in its place cannot be read, nor replaced
+	in := shivx.GoldenRestoreInput{GoldenRequest: shivx.GoldenRequest{GoldenTarget: s.target()}}
+	r, err := s.local(func(r shivx.GoldenStepReport) {
+		if r.Name != shivx.GoldenStepFinish || r.Outcome != shivx.StepRunning {
+			return
+		}
+		jobs, err := filepath.Glob(filepath.Join(journals, "*.services"))
+		require.NoError(t, err)
+		require.Len(t, jobs, 1)
+		note = strings.TrimSuffix(jobs[0], ".services") + ".ended"
+		require.NoError(t, os.Mkdir(note, 0o700))
+	}).Restore(t.Context(), in)
+	require.NoError(t, err)
+	require.Contains(t, r.Message, "the old state was not removed")
+	held := filepath.Join(journals, r.Restore+".holds")
+	data, err := os.ReadFile(held)
+	require.NoError(t, err)
+
+	require.NoError(t, s.local(nil).Resume(t.Context()), "it holds up nothing")
+	require.FileExists(t, held)
+	old, err := filepath.Glob(filepath.Join(s.dir, ".shivx-*"))
+	require.NoError(t, err)
+	require.NotEmpty(t, old)
+	require.NoError(t, os.Remove(note))
+	require.NoError(t, s.local(nil).Resume(t.Context()))
+	require.NoFileExists(t, held)
+	require.Empty(t, s.left(t), "the old state is removed")
+	require.Equal(t, "good 1", s.word(t))
+
+	require.NoError(t, os.Remove(note)) // as it is in time
+	require.NoError(t, os.WriteFile(held, data, 0o600))
+	_, err = s.local(nil).Restore(t.Context(), in)
+	require.NoError(t, err)
+	require.NoFileExists(t, held)
+}
+
+// TestResumeOnAFullDisk: what was staged is removed and the services run, although nothing can be written down.
+func TestResumeOnAFullDisk(t *testing.T) {
+	s := makeStage(t)
+	s.take(t, "one")
+	fill(t, s.dir, "good 2")
+	journals := filepath.Join(s.cfg.Paths.Var, "recovery/golden/restores")
+	testenv.Tmpfs(t, journals, "size=1m")
+	id, s := s.killedAt(t, shivx.GoldenStepSwap)
+	require.False(t, s.alive())
+	full, err := os.Create(filepath.Join(journals, "full"))
+	require.NoError(t, err)
+	for err == nil {
+		_, err = full.Write(make([]byte, 4096))
+	}
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.NoError(t, full.Close())
+	require.NoError(t, s.local(nil).Resume(t.Context()))
+	s.runs(t, "good 2")
+	require.NoFileExists(t, filepath.Join(journals, id+".services"))
+	require.Empty(t, s.left(t))
 }

@@ -84,7 +84,8 @@ func (e *Engine) write(id string, n ended) error {
 	return durable.SyncDir(e.Journals())
 }
 
-// sweep removes notes that nobody asks for any more; that it cannot harms nothing.
+// sweep removes notes that nobody asks for any more, and those of a clock that was far ahead; that it cannot harms
+// nothing.
 func (e *Engine) sweep() {
 	entries, err := os.ReadDir(e.Journals())
 	if err != nil {
@@ -92,7 +93,7 @@ func (e *Engine) sweep() {
 	}
 	for _, one := range entries {
 		info, err := one.Info()
-		if err == nil && strings.HasSuffix(one.Name(), endedSuffix) && time.Since(info.ModTime()) > endedFor {
+		if err == nil && strings.HasSuffix(one.Name(), endedSuffix) && time.Since(info.ModTime()).Abs() > endedFor {
 			_ = os.Remove(filepath.Join(e.Journals(), one.Name()))
 		}
 	}
@@ -109,7 +110,8 @@ func (e *Engine) note(id string) (*ended, error) {
 		err = json.Unmarshal(data, &n)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the end of the restore %s: %w", id, err)
+		return nil, shivx.Hint(fmt.Errorf("read the end of the restore %s, %s: %w", id, e.endedPath(id), err),
+			"once the run of that restore has ended nobody needs it: move it away")
 	}
 	return &n, nil
 }

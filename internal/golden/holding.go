@@ -168,13 +168,13 @@ func (e *Engine) settleOthers(ctx context.Context, id string, force bool) error 
 	return nil
 }
 
-// fresh says whether a restore was swapped a short time ago.
+// fresh says whether a restore was swapped a short time ago. A time far ahead is that of a clock that was wrong.
 func (e *Engine) fresh(j restore.Journal) bool {
 	if j.State != restore.StateSwapping && j.State != restore.StateSwapped {
 		return false
 	}
 	info, err := os.Stat(filepath.Join(e.Journals(), j.ID+".journal"))
-	return err == nil && time.Since(info.ModTime()) < e.o.Patience
+	return err == nil && time.Since(info.ModTime()).Abs() < e.o.Patience
 }
 
 func (e *Engine) settle(ctx context.Context, st *restore.Staged, set string) error {

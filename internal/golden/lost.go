@@ -52,8 +52,12 @@ func (e *Engine) newest(ctx context.Context, s *store.Store, o Order) (*store.In
 		return nil, err
 	}
 	for i := range all {
-		if h := &all[i].Header; all[i].Err == nil && h.Host == e.o.Host && (o.Kind == "" || h.Kind == format.Kind(o.Kind)) {
-			return &all[i], nil
+		h := &all[i].Header
+		if all[i].Err != nil || h.Host != e.o.Host || (o.Kind != "" && h.Kind != format.Kind(o.Kind)) {
+			continue
+		}
+		if own, err := e.isOwn(all[i].Signer); err != nil || own {
+			return &all[i], err
 		}
 	}
 	return nil, nil //nolint:nilnil // none, and no error

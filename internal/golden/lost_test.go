@@ -68,6 +68,27 @@ func TestABackupDoesNotLoseAPath(t *testing.T) {
 	m.take("") // once is enough
 }
 
+// TestWhatOthersSayOfThisHost: a golden in its name that it has not signed takes no name from it, and says nothing of
+// what it has lost.
+func TestWhatOthersSayOfThisHost(t *testing.T) {
+	vol := filepath.Join(t.TempDir(), "vol")
+	m := newMachine(t, func(o *golden.Options) { o.Sets[0].Paths = append(o.Sets[0].Paths, vol) })
+	m.take("")
+	require.NoError(t, os.MkdirAll(vol, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(vol, "rows"), []byte("rows"), 0o600))
+	o := m.o
+	o.Dir = t.TempDir() // another key
+	other := golden.New(o)
+	_, _, err := other.Take(t.Context(), golden.Order{Set: "shop", Kind: shivx.GoldenKindBackup, Name: "mine"}, nil)
+	require.NoError(t, err)
+	require.NoError(t, other.Close())
+	require.NoError(t, os.RemoveAll(vol))
+	m.take("")
+	m.take("mine")
+	_, _, err = m.try(golden.Order{Name: "mine"})
+	require.ErrorIs(t, err, golden.ErrName)
+}
+
 // What a golden has of exports need not be there otherwise.
 func TestExportsAreNotLost(t *testing.T) {
 	db := &dumped{}

@@ -45,7 +45,14 @@ func (e *Engine) freeName(ctx context.Context, s *store.Store, o Order) error {
 	}
 	for _, i := range all {
 		h := &i.Header
-		if h.Host == e.o.Host && h.Name == o.Name && h.Kind == format.Kind(o.Kind) {
+		if i.Err != nil || h.Host != e.o.Host || h.Name != o.Name || h.Kind != format.Kind(o.Kind) {
+			continue
+		}
+		own, err := e.isOwn(i.Signer)
+		if err != nil {
+			return err
+		}
+		if own { // others can write what they like
 			return shivx.Hint(fmt.Errorf("%w: the golden %s of %s has the name %s already", ErrName, i.ID, o.Set, o.Name),
 				"choose another, or remove that one: shivx golden prune --remove "+o.Set+"/"+i.ID)
 		}

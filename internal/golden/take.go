@@ -33,9 +33,10 @@ type Order struct {
 	Plan bool
 }
 
-// Take stores a golden of the set as it is now. It is durable when Take returns. The error is restore.ErrBusy
-// while a restore has exchanged files of the set and may still be undone, ErrLost when a backup would lack what the
-// one before has, and store.ErrClock when it would be older than one that is there.
+// Take stores a golden of the set as it is now. It is durable when Take returns. It gives up a restore of the set's
+// files that nobody goes on with. The error of a backup is restore.ErrBusy while a restore has exchanged files of the
+// set and may still be undone, ErrLost when it would lack what the one before has, and store.ErrClock when it would be
+// older than one that is there; a snapshot is taken all the same, with a warning.
 func (e *Engine) Take(ctx context.Context, o Order, tell func(shivx.GoldenProgress)) (shivx.GoldenInfo, shivx.GoldenCapture, error) {
 	set, err := e.Set(o.Set)
 	if err != nil {
@@ -71,7 +72,13 @@ func (e *Engine) take(ctx context.Context, set Set, o Order, tell func(shivx.Gol
 	if err := e.inOrder(ctx, s, o); err != nil {
 		return info, stored, err
 	}
-	if err := e.settled(o.Set, set.Paths, began); err != nil {
+	e.endStale(ctx, set.Paths)
+	known, err := e.notes()
+	if err != nil {
+		return info, stored, err
+	}
+	warned, err := e.calm(o, set.Paths, nil)
+	if err != nil {
 		return info, stored, err
 	}
 	export, err := source.PrepareAll(ctx, e.exports(o.Set), set.Sources...)
@@ -91,7 +98,9 @@ func (e *Engine) take(ctx context.Context, set Set, o Order, tell func(shivx.Gol
 	defer w.Abort()
 	r, warnings, err := e.read(ctx, s, w, set, o, opts)
 	if err == nil { // or else it could be of two states
-		err = e.settled(o.Set, opts.Roots, began)
+		var more []string
+		more, err = e.calm(o, opts.Roots, known)
+		warned = slices.Compact(append(warned, more...))
 	}
 	if err != nil {
 		return info, stored, err
@@ -111,7 +120,7 @@ func (e *Engine) take(ctx context.Context, set Set, o Order, tell func(shivx.Gol
 		e.o.Logger.Error("no parity", "golden", g.Header().ID, "error", err)
 	}
 	stored = capturedOf(r)
-	stored.BytesStored, stored.Warnings = w.Stored(), warnings
+	stored.BytesStored, stored.Warnings = w.Stored(), slices.Concat(warnings, warned)
 	return infoOf(g.Header(), g.Signer()), stored, nil
 }
 

@@ -2,9 +2,11 @@ package golden_test
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -13,18 +15,21 @@ import (
 	"github.com/shivx/shivx/internal/golden/restore"
 )
 
-// tries takes a golden of a set, of both kinds, which either both succeed or are both refused.
+// tries takes goldens of a set: a backup that is refused while the set is busy, and a snapshot that warns then.
 func (m *machine) tries(e *golden.Engine, set string, busy bool, why string) {
 	m.t.Helper()
-	for _, kind := range []shivx.GoldenKind{shivx.GoldenKindBackup, shivx.GoldenKindSnapshot} {
-		_, _, err := e.Take(m.t.Context(), golden.Order{Set: set, Kind: kind}, nil)
-		if !busy {
-			require.NoError(m.t, err, why)
-			continue
-		}
-		require.ErrorIs(m.t, err, restore.ErrBusy, why)
-		require.Contains(m.t, shivx.HintOf(err), "wait", why)
+	_, got, err := e.Take(m.t.Context(), golden.Order{Set: set, Kind: shivx.GoldenKindSnapshot}, nil)
+	require.NoError(m.t, err, why)
+	_, _, err = e.Take(m.t.Context(), golden.Order{Set: set, Kind: shivx.GoldenKindBackup}, nil)
+	if !busy {
+		require.NoError(m.t, err, why)
+		require.Empty(m.t, got.Warnings, why)
+		return
 	}
+	require.ErrorIs(m.t, err, restore.ErrBusy, why)
+	require.Contains(m.t, shivx.HintOf(err), "wait", why)
+	require.Len(m.t, got.Warnings, 1, why)
+	require.Contains(m.t, got.Warnings[0], restore.ErrBusy.Error(), why)
 }
 
 // TestNothingIsTakenOfAnUnjudgedRestore: it would be the newest golden, of a state that may be undone as not
@@ -118,4 +123,84 @@ func TestNothingIsTakenAcrossARestore(t *testing.T) {
 			require.Len(t, list, 1)
 		})
 	}
+}
+
+// TestABackupGivesUpAStaleRestore: one whose run is gone would keep all backups of its files away for ever.
+func TestABackupGivesUpAStaleRestore(t *testing.T) {
+	m := newMachine(t, func(o *golden.Options) { o.Patience = time.Nanosecond })
+	before := state(t, m.tree)
+	info := m.take("")
+	m.spoil()
+	r := golden.Restore{ID: "gone", Set: "shop", Golden: info.ID}
+	_, err := m.Swap(t.Context(), r)
+	require.NoError(t, err)
+	job := filepath.Join(m.Journals(), "gone.services")
+	require.NoError(t, os.WriteFile(job, nil, 0o600))
+	m.tries(m.Engine, "shop", true, "a local one is judged by who resumes it")
+	require.NoError(t, os.Remove(job))
+	for _, s := range []restore.State{restore.StateUndoing, restore.StateSwapping} {
+		m.killed(r.ID, s)
+		m.tries(m.Engine, "shop", true, "a backup changes no files")
+		m.killedAs(r.ID, s, restore.StateSwapped)
+	}
+	m.tries(m.Engine, "shop", false, "given up")
+	m.same(before)
+	left, err := m.Pending()
+	require.NoError(t, err)
+	require.Empty(t, left)
+	kept, err := filepath.Glob(filepath.Join(filepath.Dir(m.tree), restore.KeptPrefix+"*"))
+	require.NoError(t, err)
+	require.Len(t, kept, 1, "the old state is kept for people")
+	_, err = m.Undo(t.Context(), r)
+	require.ErrorIs(t, err, golden.ErrOver)
+}
+
+// TestAClockThatWasWrongStopsNoBackups: what a restore has left behind is of a year that is still to come.
+func TestAClockThatWasWrongStopsNoBackups(t *testing.T) {
+	m := newMachine(t)
+	info := m.take("")
+	m.spoil()
+	r := golden.Restore{ID: "r", Set: "shop", Golden: info.ID}
+	_, err := m.Swap(t.Context(), r)
+	require.NoError(t, err)
+	require.NoError(t, m.Close())
+	m.tries(m.Engine, "shop", true, "its run may still judge it")
+	future := time.Now().AddDate(1, 0, 0)
+	require.NoError(t, os.Chtimes(filepath.Join(m.Journals(), "r.journal"), future, future))
+	m.tries(m.Engine, "shop", false, "given up")
+
+	note := filepath.Join(m.Journals(), "r.ended")
+	data, err := json.Marshal(map[string]any{"set": "shop", "at": future, "swapped": []string{m.tree}})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(note, data, 0o600))
+	m.tries(m.Engine, "shop", false, "it was there before")
+	require.NoError(t, os.Chtimes(note, future, future))
+	m.restore("next", info.ID)
+	require.NoFileExists(t, note, "or it would stay for a year")
+}
+
+// TestWhatCannotBeReadOfRestores: a note is of one that has ended, so it matters only when it is new; a journal may be
+// of any files.
+func TestWhatCannotBeReadOfRestores(t *testing.T) {
+	m := newMachine(t)
+	require.NoError(t, os.MkdirAll(m.Journals(), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(m.Journals(), "old.ended"), []byte("{"), 0o600))
+	m.tries(m.Engine, "shop", false, "it was there before")
+	refused := func(name string, tell func(shivx.GoldenProgress)) {
+		t.Helper()
+		_, _, err := m.Take(t.Context(), golden.Order{Set: "shop", Kind: shivx.GoldenKindBackup}, tell)
+		require.ErrorContains(t, err, filepath.Join(m.Journals(), name))
+		require.Contains(t, shivx.HintOf(err), "away")
+		require.NoError(t, os.Remove(filepath.Join(m.Journals(), name)))
+	}
+	refused("new.ended", func(shivx.GoldenProgress) {
+		require.NoError(t, os.WriteFile(filepath.Join(m.Journals(), "new.ended"), []byte("{"), 0o600))
+	})
+	broken := filepath.Join(m.Journals(), "x.journal")
+	require.NoError(t, os.WriteFile(broken, []byte("{"), 0o600))
+	_, got, err := m.Take(t.Context(), golden.Order{Set: "shop", Kind: shivx.GoldenKindSnapshot}, nil)
+	require.NoError(t, err)
+	require.Len(t, got.Warnings, 1)
+	require.Contains(t, got.Warnings[0], broken)
+	refused("x.journal", nil)
 }

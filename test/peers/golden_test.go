@@ -71,8 +71,9 @@ func TestBenchGolden(t *testing.T) {
 	t.Logf("the machine alone: SHA-256 of all files %.2f s, writing and syncing as much %.2f s", median(hash), median(write))
 }
 
-// prepare makes the repository of a program that wants one made.
+// prepare makes the repository of a program that wants one made, and has ShivX forget the one of the round before.
 func (p *goldenProgram) prepare(t *testing.T) {
+	must(t, os.RemoveAll(p.repo+"-var"))
 	if p.name == "restic" {
 		runGolden(t, []string{"restic", "init", "-q"}, p.repo)
 	}
