@@ -19,6 +19,9 @@ func (l *Local) may() error {
 	return l.May()
 }
 
+// Busy says whether an error is that another process of this host restores.
+func Busy(err error) bool { return errors.Is(err, restore.ErrBusy) }
+
 // awaitEvery is how often is looked whether a restore in another process has ended, and tellEvery how often is told
 // that it has not.
 const (
@@ -38,7 +41,7 @@ func (l *Local) Await(ctx context.Context, waits func(error)) error {
 			release()
 			return nil
 		}
-		if !errors.Is(err, restore.ErrBusy) {
+		if !Busy(err) {
 			return err
 		}
 		if now := time.Now(); now.Sub(told) >= tellEvery {

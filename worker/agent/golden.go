@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -11,7 +10,6 @@ import (
 	"github.com/shivx/shivx"
 	goldenacts "github.com/shivx/shivx/activities/golden"
 	"github.com/shivx/shivx/internal/golden"
-	"github.com/shivx/shivx/internal/golden/restore"
 )
 
 // openGolden builds what backs up and restores this host.
@@ -63,7 +61,7 @@ func (a *Agent) resumeRestores(ctx context.Context) {
 			a.log.Error("steps of a local restore are not in the ledger yet", "error", err)
 		}
 		err = l.Resume(ctx)
-		if errors.Is(err, restore.ErrBusy) && ctx.Err() == nil {
+		if goldenacts.Busy(err) && ctx.Err() == nil {
 			continue // another has begun meanwhile, or looks
 		}
 		if err != nil {
