@@ -41,7 +41,7 @@ type outlet struct {
 }
 
 func newOutlet(o *Options, l config.Log, p logs.Parser) *outlet {
-	out := &outlet{o: o, log: l, parser: p, settler: settlerOf(p), quiet: quiet{after: l.QuietAfter}, waits: func() {}}
+	out := &outlet{o: o, log: l, parser: p, settler: settlerOf(p), quiet: quiet{after: l.QuietAfter, since: o.Now()}, waits: func() {}}
 	out.status.s = LogStatus{Name: l.Name, Path: l.File, Format: l.Format}
 	return out
 }

@@ -64,9 +64,6 @@ func (q *quiet) heard(now time.Time) (time.Duration, bool) {
 
 // check returns true once when the time is over.
 func (q *quiet) check(now time.Time) bool {
-	if q.since.IsZero() {
-		q.since = now
-	}
 	if q.after <= 0 || q.silent || now.Sub(q.since) < q.after {
 		return false
 	}
