@@ -176,7 +176,8 @@ func (e *estate) tidy(t *testing.T) {
 	t.Helper()
 	for _, pattern := range []string{
 		"etc/.shivx-*", "srv/.shivx-*", "etc/shop/.shivx-*", "srv/shop/.shivx-*", "store/golden/tmp/*", "store/golden/quarantine",
-		"var/shivx/recovery/golden/exports/*", "var/shivx/recovery/golden/restores/*.journal", "var/shivx/recovery/golden/restores/*.services",
+		"var/shivx/recovery/golden/exports/*/*", "var/shivx/recovery/golden/restores/*.journal", "var/shivx/recovery/golden/restores/*.services",
+		"var/shivx/recovery/golden/restores/*.holds",
 	} {
 		left, err := filepath.Glob(e.path(pattern))
 		require.NoError(t, err)
