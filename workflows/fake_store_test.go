@@ -24,6 +24,8 @@ import (
 // fakeStore is a host with a store, in memory: services that run or not, and files that are the old ones,
 // the restored ones, or a mixture while a swap is under way.
 type fakeStore struct {
+	// mu is held by each step from its begin to its end, as the locks of a real host have it: a step that was
+	// told to stop ends before the next one does anything.
 	mu     sync.Mutex
 	policy activities.SetPolicy
 	// failing has the error of a step, by its label; the step fails that often, 0: always.
@@ -51,7 +53,8 @@ type fakeStore struct {
 	found     []activities.FindGoldenInput
 	// violations are what must never happen.
 	violations []string
-	before     func(label string)
+	// before is called by each step as it begins, alone.
+	before func(label string)
 }
 
 func newFakeStore(services ...string) *fakeStore {
@@ -71,7 +74,6 @@ func newFakeStore(services ...string) *fakeStore {
 
 // call notes a step and returns the error that it is to fail with.
 func (f *fakeStore) call(label string) error {
-	f.mu.Lock()
 	f.calls = append(f.calls, label)
 	err := f.failing[label]
 	if n, limited := f.times[label]; limited && err != nil {
@@ -79,10 +81,8 @@ func (f *fakeStore) call(label string) error {
 			delete(f.failing, label)
 		}
 	}
-	hook := f.before
-	f.mu.Unlock()
-	if hook != nil {
-		hook(label)
+	if f.before != nil {
+		f.before(label)
 	}
 	return err
 }
@@ -107,25 +107,34 @@ func (f *fakeStore) someRun() bool {
 	return false
 }
 
+// alone makes an activity of one step of the host's.
+func alone[In, Out any](f *fakeStore, do func(In) (Out, error)) func(context.Context, In) (Out, error) {
+	return func(_ context.Context, in In) (Out, error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return do(in)
+	}
+}
+
 func (f *fakeStore) register(env *testsuite.TestWorkflowEnvironment) {
 	workflows.Register(env)
-	activities.InspectSet.Register(env, func(_ context.Context, in activities.InspectSetInput) (activities.SetPolicy, error) {
+	activities.InspectSet.Register(env, alone(f, func(in activities.InspectSetInput) (activities.SetPolicy, error) {
 		p := f.policy
 		p.GoldenTarget = in.GoldenTarget
 		return p, f.call("InspectSet")
-	})
-	activities.FindGolden.Register(env, func(_ context.Context, in activities.FindGoldenInput) (shivx.GoldenInfo, error) {
+	}))
+	activities.FindGolden.Register(env, alone(f, func(in activities.FindGoldenInput) (shivx.GoldenInfo, error) {
 		f.found = append(f.found, in)
 		return shivx.GoldenInfo{ID: "g1", Set: in.Set, Host: in.Host, Kind: in.Kind, Files: 3}, f.call("FindGolden")
-	})
-	activities.TakeGolden.Register(env, func(_ context.Context, in activities.TakeGoldenInput) (activities.TakeGoldenResult, error) {
+	}))
+	activities.TakeGolden.Register(env, alone(f, func(in activities.TakeGoldenInput) (activities.TakeGoldenResult, error) {
 		return activities.TakeGoldenResult{Summary: "stored", Capture: shivx.GoldenCapture{Files: 3, BytesRead: 5 << 20},
 			Golden: shivx.GoldenInfo{ID: "g2", Set: in.Set, Host: in.Host, Name: in.Name, Kind: in.Kind}}, f.call("TakeGolden")
-	})
-	activities.PruneGoldens.Register(env, func(context.Context, activities.PruneGoldensInput) (activities.PruneGoldensResult, error) {
+	}))
+	activities.PruneGoldens.Register(env, alone(f, func(_ activities.PruneGoldensInput) (activities.PruneGoldensResult, error) {
 		return activities.PruneGoldensResult{Summary: "one removed", Removed: []string{"g0"}, Kept: 2}, f.call("PruneGoldens")
-	})
-	activities.VerifyGolden.Register(env, func(_ context.Context, in activities.VerifyGoldenInput) (activities.VerifyGoldenResult, error) {
+	}))
+	activities.VerifyGolden.Register(env, alone(f, func(in activities.VerifyGoldenInput) (activities.VerifyGoldenResult, error) {
 		r := activities.VerifyGoldenResult{Summary: "every byte", Goldens: 1, Files: 3, Bytes: 5 << 20, Damage: slices.Clone(f.damage)}
 		for i := range r.Damage {
 			if r.Damage[i].Repaired = in.Repair; in.Repair {
@@ -135,17 +144,17 @@ func (f *fakeStore) register(env *testsuite.TestWorkflowEnvironment) {
 			}
 		}
 		return r, f.call("VerifyGolden")
-	})
+	}))
 	f.registerFiles(env)
 	f.registerServices(env)
-	activities.LogGolden.Register(env, func(_ context.Context, in activities.LogGoldenInput) (activities.LogResult, error) {
+	activities.LogGolden.Register(env, alone(f, func(in activities.LogGoldenInput) (activities.LogResult, error) {
 		f.logged = append(f.logged, in)
 		return activities.LogResult{Seq: 9}, f.call("LogGolden")
-	})
-	activities.Escalate.Register(env, func(_ context.Context, in activities.EscalateInput) (activities.EscalateResult, error) {
+	}))
+	activities.Escalate.Register(env, alone(f, func(in activities.EscalateInput) (activities.EscalateResult, error) {
 		f.escalated = append(f.escalated, in)
 		return activities.EscalateResult{Told: []string{"chat"}}, f.call("Escalate")
-	})
+	}))
 }
 
 func (f *fakeStore) registerFiles(env *testsuite.TestWorkflowEnvironment) {
@@ -153,17 +162,15 @@ func (f *fakeStore) registerFiles(env *testsuite.TestWorkflowEnvironment) {
 		activities.StageRestore, activities.ValidateRestore, activities.SwapRestore, activities.LoadRestore,
 		activities.UndoRestore, activities.FinishRestore, activities.DiscardRestore,
 	} {
-		a.Register(env, func(_ context.Context, in activities.RestoreInput) (activities.RestoreStep, error) {
+		a.Register(env, alone(f, func(in activities.RestoreInput) (activities.RestoreStep, error) {
 			return f.file(a.Name, in)
-		})
+		}))
 	}
 }
 
 // file is one step of a restore's files.
 func (f *fakeStore) file(name string, in activities.RestoreInput) (activities.RestoreStep, error) {
 	err := f.call(name)
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.inputs = append(f.inputs, in)
 	if name == "SwapRestore" || name == "UndoRestore" {
 		if f.someRun() && !errors.Is(err, errGone) {
@@ -202,29 +209,23 @@ func (f *fakeStore) file(name string, in activities.RestoreInput) (activities.Re
 var errGone = gone()
 
 func (f *fakeStore) registerServices(env *testsuite.TestWorkflowEnvironment) {
-	activities.Acquire.Register(env, func(_ context.Context, in activities.AcquireInput) (activities.AcquireResult, error) {
+	activities.Acquire.Register(env, alone(f, func(in activities.AcquireInput) (activities.AcquireResult, error) {
 		err := f.call("Acquire " + in.Component)
-		f.mu.Lock()
-		defer f.mu.Unlock()
 		if f.busy[in.Component] > 0 {
 			f.busy[in.Component]--
 			return activities.AcquireResult{}, temporal.NewNonRetryableApplicationError(in.Component+" is being healed", activities.ErrBusy, nil)
 		}
 		return activities.AcquireResult{}, err
-	})
-	activities.StopService.Register(env, func(_ context.Context, in activities.ServiceInput) (activities.RestoreStep, error) {
+	}))
+	activities.StopService.Register(env, alone(f, func(in activities.ServiceInput) (activities.RestoreStep, error) {
 		err := f.call("StopService " + in.Service)
-		f.mu.Lock()
-		defer f.mu.Unlock()
 		if err == nil {
 			f.running[in.Service] = false
 		}
 		return activities.RestoreStep{Summary: "stopped"}, err
-	})
-	activities.StartService.Register(env, func(_ context.Context, in activities.ServiceInput) (activities.RestoreStep, error) {
+	}))
+	activities.StartService.Register(env, alone(f, func(in activities.ServiceInput) (activities.RestoreStep, error) {
 		err := f.call("StartService " + in.Service)
-		f.mu.Lock()
-		defer f.mu.Unlock()
 		if f.files == "mixture" {
 			f.violated("%s was started on a mixture", in.Service)
 		}
@@ -232,11 +233,9 @@ func (f *fakeStore) registerServices(env *testsuite.TestWorkflowEnvironment) {
 			f.running[in.Service] = true
 		}
 		return activities.RestoreStep{Summary: "started"}, err
-	})
-	activities.CheckServices.Register(env, func(_ context.Context, in activities.CheckServicesInput) (activities.CheckServicesResult, error) {
+	}))
+	activities.CheckServices.Register(env, alone(f, func(in activities.CheckServicesInput) (activities.CheckServicesResult, error) {
 		err := f.call("CheckServices")
-		f.mu.Lock()
-		defer f.mu.Unlock()
 		reasons := slices.Clone(f.unfit[f.files])
 		for _, s := range in.Services {
 			if !f.running[s] {
@@ -244,7 +243,7 @@ func (f *fakeStore) registerServices(env *testsuite.TestWorkflowEnvironment) {
 			}
 		}
 		return activities.CheckServicesResult{Summary: "watched", Fit: len(reasons) == 0, Reasons: reasons}, err
-	})
+	}))
 	env.OnSignalExternalWorkflow(mock.Anything, mock.Anything, mock.Anything, shivx.SignalReleased, mock.Anything).Return(
 		func(_, id, _, _ string, arg any) error {
 			f.mu.Lock()
@@ -257,8 +256,6 @@ func (f *fakeStore) registerServices(env *testsuite.TestWorkflowEnvironment) {
 func (f *fakeStore) did(label string) bool { return f.count(label) > 0 }
 
 func (f *fakeStore) count(label string) int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	n := 0
 	for _, c := range f.calls {
 		if c == label {
@@ -292,6 +289,8 @@ func play[Out any](t *testing.T, f *fakeStore, name string, in any, more ...func
 		m(env)
 	}
 	env.ExecuteWorkflow(name, in)
+	f.mu.Lock() // a step that was told to stop may end after the run
+	defer f.mu.Unlock()
 	require.True(t, env.IsWorkflowCompleted())
 	var out Out
 	err := env.GetWorkflowError()

@@ -372,8 +372,6 @@ func TestGoldenRestoreInPlaceFailsInTheSecondComparison(t *testing.T) {
 					if label != "StopService db" {
 						return
 					}
-					f.mu.Lock()
-					defer f.mu.Unlock()
 					f.failing["StageRestore"] = goldenFailed("no space left")
 					if abort {
 						env.SignalWorkflow(shivx.SignalAbort, workflows.Abort{By: "ana"})

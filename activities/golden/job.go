@@ -169,9 +169,5 @@ func lockJobs(dir string) (release func(), err error) {
 	if f.Truncate(0) == nil {
 		_, _ = fmt.Fprint(f, os.Getpid())
 	}
-	return func() {
-		// A child that has been forked and not yet executed has the file open, too, and would keep the lock.
-		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
-		_ = f.Close()
-	}, nil
+	return func() { _ = durable.Unlock(f) }, nil
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shivx/shivx/internal/durable"
 )
 
 // errLocked says that somebody else holds a lock.
@@ -28,8 +30,7 @@ func (s *Store) tryLock(name string) (release func(), err error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
-	// A child that some goroutine is starting has the lock too until it runs its program.
-	return func() { _ = errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close()) }, nil
+	return func() { _ = durable.Unlock(f) }, nil
 }
 
 // lock waits for the lock until ctx ends.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/durable"
 )
 
 // JoinOptions say what a copy of a ledger is joined for.
@@ -95,7 +96,7 @@ func joinCopy(ctx context.Context, path, copied string, o JoinOptions) (Joined, 
 		return Joined{}, err
 	}
 	if !busy {
-		defer lock.Close()
+		defer func() { _ = durable.Unlock(lock) }()
 	}
 	c, err := compareCopy(ctx, path, copied)
 	if err != nil {
@@ -120,13 +121,13 @@ func joinCopy(ctx context.Context, path, copied string, o JoinOptions) (Joined, 
 		if j.Kept, err = s.build(ctx, j); err != nil {
 			return j, err
 		}
-		_ = lock.Close()
+		_ = durable.Unlock(lock)
 		return j, s.open(&j) //nolint:contextcheck // what an open ledger does is not cut short
 	}
 	if j.Kept, err = keepBeside(path, copied, o.Copy); err != nil || busy {
 		return j, err
 	}
-	_ = lock.Close()
+	_ = durable.Unlock(lock)
 	return j, note(ctx, path, o, &j)
 }
 

@@ -24,6 +24,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/shivx/shivx/internal/durable"
 )
 
 // Errors that callers tell apart.
@@ -233,7 +235,7 @@ func (l *Ledger) release() {
 	if l.file != nil {
 		_ = l.file.Close()
 	}
-	_ = l.lock.Close()
+	_ = durable.Unlock(l.lock)
 }
 
 func exists(path string) bool {

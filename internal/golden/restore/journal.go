@@ -234,12 +234,6 @@ func lock(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// unlock ends a lock. A child that some goroutine is starting has it too until it runs its program; closing
-// it here would not end it there.
-func unlock(f *os.File) error {
-	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
-}
-
 // sweep removes what killed restores left that is no journal: lists of units without one, and
 // journals that were being written.
 func sweep(dir string) error {

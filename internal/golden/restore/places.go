@@ -253,7 +253,7 @@ func (p *places) close() {
 
 func (s *site) close() {
 	if s.stage >= 0 {
-		_ = unix.Flock(s.stage, unix.LOCK_UN) // see unlock
+		_ = unix.Flock(s.stage, unix.LOCK_UN) // see durable.Unlock
 	}
 	for _, fd := range []*int{&s.stage, &s.base} {
 		if *fd >= 0 {

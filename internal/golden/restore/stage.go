@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/durable"
 	"github.com/shivx/shivx/internal/golden/format"
 )
 
@@ -59,7 +60,7 @@ func lockIdle(dir string) (*os.File, error) {
 		err = sweep(dir)
 	}
 	if err != nil {
-		return nil, errors.Join(err, unlock(locked))
+		return nil, errors.Join(err, durable.Unlock(locked))
 	}
 	return locked, nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/durable"
 	"github.com/shivx/shivx/internal/golden/format"
 )
 
@@ -265,7 +266,7 @@ func (s *Staged) release() error {
 	if s.lock == nil {
 		return nil
 	}
-	err := unlock(s.lock)
+	err := durable.Unlock(s.lock)
 	s.lock = nil
 	return err
 }

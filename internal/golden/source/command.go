@@ -7,6 +7,7 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/command"
+	"github.com/shivx/shivx/internal/durable"
 	"github.com/shivx/shivx/internal/golden/format"
 )
 
@@ -82,7 +83,7 @@ func (c *Command) post(ctx context.Context, due ...*folder) error {
 	errs := []error{failed}
 	for _, f := range due {
 		if failed != nil {
-			unlock(f.lock)
+			_ = durable.Unlock(f.lock)
 			continue
 		}
 		errs = append(errs, f.remove())

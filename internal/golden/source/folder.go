@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/durable"
 )
 
 // folder is the private folder of one export. It is locked as long as it is in use: a folder without
@@ -34,7 +35,7 @@ func newFolder(base, prefix string, as *account) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer unlock(gate) // no sweep between the making of a folder and its lock
+	defer func() { _ = durable.Unlock(gate) }() // no sweep between the making of a folder and its lock
 	stale, err := leftIn(base, exportPrefix)
 	for _, f := range stale {
 		err = errors.Join(err, f.remove())
@@ -59,7 +60,7 @@ func newFolder(base, prefix string, as *account) (*folder, error) {
 func (f *folder) remove() error {
 	err := os.RemoveAll(f.path)
 	if f.lock != nil {
-		unlock(f.lock)
+		_ = durable.Unlock(f.lock)
 	}
 	if err != nil {
 		return shivx.Hint(fmt.Errorf("remove an export: %w", err), "remove "+f.path+" by hand: it holds a copy of a database")
@@ -70,15 +71,7 @@ func (f *folder) remove() error {
 // close is remove for Export.Close.
 func (f *folder) close(context.Context) error { return f.remove() }
 
-// unlock ends the lock of a folder and closes it. Programs that are started never have the lock, for Go
-// opens files so that they are closed on exec; but a child has it until it runs its program, and closing it
-// here would not end it there.
-func unlock(f *os.File) {
-	_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
-	_ = f.Close()
-}
-
-// lockFolder opens a folder and locks it until unlock, or until the process ends.
+// lockFolder opens a folder and locks it until durable.Unlock, or until the process ends.
 func lockFolder(path string, how int) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -106,7 +99,7 @@ func left(base, prefix string) ([]*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer unlock(gate)
+	defer func() { _ = durable.Unlock(gate) }()
 	return leftIn(base, prefix)
 }
 

@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/shivx/shivx/internal/durable"
 )
 
 // A child that is being started has copies of all open files; it does not keep the lock of a folder, whose
@@ -19,8 +21,8 @@ func TestLockOfAFolderEndsWithUnlock(t *testing.T) {
 	defer func() { _ = unix.Close(copied) }()
 	_, err = lockFolder(f.path, unix.LOCK_EX|unix.LOCK_NB)
 	require.ErrorIs(t, err, unix.EWOULDBLOCK)
-	unlock(f.lock)
+	require.NoError(t, durable.Unlock(f.lock))
 	again, err := lockFolder(f.path, unix.LOCK_EX|unix.LOCK_NB)
 	require.NoError(t, err)
-	unlock(again)
+	require.NoError(t, durable.Unlock(again))
 }

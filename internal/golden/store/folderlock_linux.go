@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/durable"
 )
 
 // Lock locks the folder between processes of this machine, and of all machines where the file
@@ -33,11 +34,7 @@ func (f *Folder) Lock(ctx context.Context, mode Mode) (func() error, error) {
 		_ = file.Close()
 		return nil, err
 	}
-	// Programs that are started never have the lock, for Go opens files so that they are closed on exec. But a
-	// child has it until it runs its program, and closing it here would not end it there.
-	return func() error {
-		return errors.Join(unix.Flock(int(file.Fd()), unix.LOCK_UN), file.Close())
-	}, nil
+	return func() error { return durable.Unlock(file) }, nil
 }
 
 // flock waits for the lock. Who meets nobody else in the store removes what killed processes left
