@@ -73,6 +73,18 @@ const (
 	ErrGoldenFailed = "GoldenFailed"
 )
 
+// GoldenOutcome is how a golden run ends on an error of that type, unless it had something to put back.
+func GoldenOutcome(errorType string) shivx.Outcome {
+	switch errorType {
+	case ErrUnknownSet, ErrUnknownGolden, ErrUnknownComponent, ErrBusy, ErrUntrusted, ErrRefused:
+		return shivx.OutcomeRefused
+	case ErrDamaged:
+		return shivx.OutcomeDamaged
+	default:
+		return shivx.OutcomeFailed
+	}
+}
+
 // InspectSetInput names the set to inspect.
 type InspectSetInput struct {
 	shivx.GoldenTarget

@@ -47,12 +47,16 @@ func confirmHere(info shivx.GoldenInfo, services []string, in shivx.GoldenRestor
 	if in.Mode == shivx.RestoreInPlace {
 		how = "Rewrite what differs of"
 	}
-	stops := "No service is stopped."
-	if len(services) > 0 {
-		stops = "Stops and starts: " + strings.Join(services, ", ") + "."
-	}
 	return fmt.Sprintf("%s %s by its golden %s of %s with %s, %s? %s", how, what, info.ID,
-		info.Created.Local().Format(time.DateTime), count(int(info.Files), "file"), bytesText(info.Bytes), stops)
+		info.Created.Local().Format(time.DateTime), count(int(info.Files), "file"), bytesText(info.Bytes), stopsText(services))
+}
+
+// stopsText says which services a restore stops.
+func stopsText(services []string) string {
+	if len(services) == 0 {
+		return "No service is stopped."
+	}
+	return "Stops and starts: " + strings.Join(services, ", ") + "."
 }
 
 // confirmFleet asks for a restore by a run, unless people have to approve that anyway.
@@ -66,10 +70,7 @@ func (a *app) confirmFleet(ctx context.Context, t fleetTarget, services []string
 			}
 			return nil
 		}
-		stops = "No service is stopped."
-		if len(services) > 0 {
-			stops = "Stops and starts: " + strings.Join(services, ", ") + "."
-		}
+		stops = stopsText(services)
 	}
 	if !a.out.tty || a.json() {
 		return nil // a program has asked, and is no less sure of it than before

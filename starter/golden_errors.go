@@ -15,31 +15,10 @@ import (
 	goldenacts "github.com/shivx/shivx/activities/golden"
 	"github.com/shivx/shivx/internal/config"
 	engine "github.com/shivx/shivx/internal/golden"
-	"github.com/shivx/shivx/internal/golden/format"
-	"github.com/shivx/shivx/internal/golden/restore"
-	"github.com/shivx/shivx/internal/golden/store"
 )
 
-// engineCodes are the exit codes of errors of the engine, the first that fits. An error that is in none is
-// exitError, or exitNotHealed once something has begun.
-var engineCodes = []struct {
-	err  error
-	code int
-}{
-	{store.ErrUntrusted, exitRefused},
-	{format.ErrDamaged, exitTampered},
-	{engine.ErrUnknownSet, exitRefused},
-	{engine.ErrUnknownGolden, exitRefused},
-	{engine.ErrName, exitRefused},
-	{engine.ErrOver, exitRefused},
-	{engine.ErrOtherStore, exitRefused},
-	{store.ErrKeyReplaced, exitRefused},
-	{restore.ErrBusy, exitRefused},
-	{goldenacts.ErrAgent, exitRefused},
-	{store.ErrClock, exitRefused},
-}
-
-// coded gives an error of the engine its exit code, unless it has one; otherwise is that of all others.
+// coded gives an error of the engine its exit code, unless it has one; otherwise is that of all others: exitError,
+// or exitNotHealed once something has begun.
 func coded(err error, otherwise int) error {
 	if err == nil {
 		return nil
@@ -51,15 +30,16 @@ func coded(err error, otherwise int) error {
 		err = hint(err, strings.TrimSuffix("run it as root (sudo); else "+shivx.HintOf(err), "; else "))
 	}
 	err = goldenacts.Plain(err)
-	for _, c := range engineCodes {
-		if errors.Is(err, c.err) {
-			return withCode(c.code, err)
-		}
-	}
-	if otherwise == exitError {
+	switch o := goldenacts.OutcomeOf(err); {
+	case o != shivx.OutcomeFailed:
+		return withCode(codeOfGolden(o), err)
+	case errors.Is(err, engine.ErrOver): // there is nothing left to do for who asks
+		return withCode(exitRefused, err)
+	case otherwise == exitError:
 		return err
+	default:
+		return withCode(otherwise, err)
 	}
-	return withCode(otherwise, err)
 }
 
 // exitCode is the exit code of an error.

@@ -153,14 +153,6 @@ func (g *goldenRun) goldenID() string {
 	return g.golden.ID
 }
 
-// goldenOutcomes says how a run ends on an error of a step; what is not in it is a failure.
-var goldenOutcomes = map[string]shivx.Outcome{
-	activities.ErrUnknownSet: shivx.OutcomeRefused, activities.ErrUnknownGolden: shivx.OutcomeRefused,
-	activities.ErrUnknownComponent: shivx.OutcomeRefused, activities.ErrBusy: shivx.OutcomeRefused,
-	activities.ErrUntrusted: shivx.OutcomeRefused, activities.ErrRefused: shivx.OutcomeRefused, errNotApproved: shivx.OutcomeRefused,
-	activities.ErrDamaged: shivx.OutcomeDamaged,
-}
-
 // errNotApproved is the type of the error for a restore that people refused.
 const errNotApproved = "NotApproved"
 
@@ -175,8 +167,10 @@ func (g *goldenRun) failed(err error) ending {
 		return ending{outcome: shivx.OutcomeAborted, message: "cancelled"}
 	}
 	end := ending{outcome: shivx.OutcomeFailed, message: reason(err), escalate: true, hint: "see the steps of the run"}
-	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok && goldenOutcomes[app.Type()] != "" {
-		end.outcome = goldenOutcomes[app.Type()]
+	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok {
+		if end.outcome = activities.GoldenOutcome(app.Type()); app.Type() == errNotApproved {
+			end.outcome = shivx.OutcomeRefused
+		}
 	}
 	switch end.outcome {
 	case shivx.OutcomeRefused: // whoever asked is told by the end of the run, and nobody asked for what a schedule starts

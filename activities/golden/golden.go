@@ -127,6 +127,19 @@ var kinds = []struct {
 	{store.ErrClock, activities.ErrRefused},
 }
 
+// OutcomeOf is how a command ends on an error of the engine, unless it had something to put back.
+func OutcomeOf(err error) shivx.Outcome {
+	if errors.Is(err, ErrAgent) {
+		return shivx.OutcomeRefused
+	}
+	for _, k := range kinds {
+		if o := activities.GoldenOutcome(k.kind); o != shivx.OutcomeFailed && errors.Is(err, k.err) {
+			return o
+		}
+	}
+	return shivx.OutcomeFailed
+}
+
 // classed turns an error of the engine into one that the workflow decides on. A step that was stopped by
 // the stop of the agent is resumed when it is back.
 func classed(ctx context.Context, err error) error {

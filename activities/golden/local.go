@@ -166,12 +166,6 @@ func (l *Local) build(ctx context.Context, name shivx.GoldenStep) error {
 	return l.files(ctx, shivx.GoldenStepValidate, l.ValidateRestore)
 }
 
-// outcomes say how a restore ended that an error of this kind has ended before the swap.
-var outcomes = map[string]shivx.Outcome{
-	activities.ErrDamaged: shivx.OutcomeDamaged, activities.ErrUntrusted: shivx.OutcomeRefused, activities.ErrBusy: shivx.OutcomeRefused,
-	activities.ErrUnknownSet: shivx.OutcomeRefused, activities.ErrUnknownGolden: shivx.OutcomeRefused, activities.ErrRefused: shivx.OutcomeRefused,
-}
-
 // end says how it went and records it.
 func (l *Local) end(ctx context.Context, err error) (shivx.GoldenRestoreResult, error) {
 	r := &l.out
@@ -205,15 +199,9 @@ func (l *Local) failure(ctx context.Context, err error) shivx.Outcome {
 		return shivx.OutcomeAborted
 	case l.undone:
 		return shivx.OutcomeUndone
-	case errors.Is(err, ErrAgent):
-		return shivx.OutcomeRefused
+	default:
+		return OutcomeOf(err)
 	}
-	for _, k := range kinds {
-		if o := outcomes[k.kind]; o != "" && errors.Is(err, k.err) {
-			return o
-		}
-	}
-	return shivx.OutcomeFailed
 }
 
 // files runs a step of the restore's files.

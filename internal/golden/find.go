@@ -139,7 +139,7 @@ func (e *Engine) choose(ctx context.Context, s *store.Store, ref Ref) (*store.Go
 	case len(found) > 1 && found[0].ID != ref.Golden:
 		return nil, shivx.Hint(fmt.Errorf("%w: %s could be %s or %s", ErrUnknownGolden, ref.Golden, found[0].ID, found[1].ID), "give the whole id")
 	}
-	g, err := s.Find(ctx, found[0].Set+"/"+found[0].ID)
+	g, err := s.Open(ctx, found[0])
 	if err != nil {
 		return nil, err
 	}
@@ -155,18 +155,18 @@ func (e *Engine) ownOrNamed(g *store.Golden, ref Ref) error {
 	if h.Host != e.o.Host || slices.Contains(ref.Trust, signer) {
 		return nil
 	}
-	own, err := e.isOwn(g.Signer())
-	if err != nil || own {
+	own, err := e.own()
+	if err != nil || own(g.Signer()) {
 		return err
 	}
 	return shivx.Hint(fmt.Errorf("%w: the golden %s says that it is of this host, and is signed by another trusted key, %s", store.ErrUntrusted, h.ID, signer),
 		"if that is a former key of this host, name it: --trust "+signer+"; or choose another golden by its id")
 }
 
-// isOwn says whether a key is this host's. One that has none yet takes any for it.
-func (e *Engine) isOwn(signer ed25519.PublicKey) (bool, error) {
+// own returns what says whether a key is this host's. A host that has none yet takes any for it.
+func (e *Engine) own() (func(signer ed25519.PublicKey) bool, error) {
 	key, err := signing.Key(e.o.Dir, false)
-	return err == nil && (key == nil || signer.Equal(key.Public())), err
+	return func(signer ed25519.PublicKey) bool { return key == nil || signer.Equal(key.Public()) }, err
 }
 
 // means says whether i could be the golden.

@@ -23,17 +23,17 @@ const clockSlack = time.Hour
 // inOrder refuses a golden that would be older than one that is there: latest would not be the last one, and
 // retention would go by an order that never was. A snapshot is taken all the same, for in a lockdown one that is
 // hard to find is better than none. The error is store.ErrClock.
-func (e *Engine) inOrder(ctx context.Context, s *store.Store, o Order) error {
-	newest, err := e.newest(ctx, s, Order{Set: o.Set})
-	if err != nil || newest == nil {
-		return err
+func (e *Engine) inOrder(ours []store.Info, o Order) error {
+	if len(ours) == 0 {
+		return nil
 	}
+	newest := &ours[0]
 	now, at := time.Now(), newest.Created()
 	if at.Sub(now) <= clockSlack {
 		return nil
 	}
 	file := "goldens/" + newest.Set + "/" + newest.ID + ".golden"
-	err = shivx.Hint(fmt.Errorf("%w: it says %s, and the golden %s is of %s", store.ErrClock, now.UTC().Format(time.RFC3339),
+	err := shivx.Hint(fmt.Errorf("%w: it says %s, and the golden %s is of %s", store.ErrClock, now.UTC().Format(time.RFC3339),
 		newest.ID, at.UTC().Format(time.RFC3339)),
 		"check this host's clock with timedatectl; when it is right, it was wrong then, and that golden has to go: "+
 			"shivx golden prune --clock-is-right --remove "+newest.Set+"/"+newest.ID+"; one that must be kept by its date goes by hand: remove "+
@@ -45,41 +45,21 @@ func (e *Engine) inOrder(ctx context.Context, s *store.Store, o Order) error {
 	return err
 }
 
-// newest is the newest golden of this host that is believed, of the set and kind of an order; nil if there is none.
-func (e *Engine) newest(ctx context.Context, s *store.Store, o Order) (*store.Info, error) {
-	all, err := s.List(ctx, o.Set)
-	if err != nil {
-		return nil, err
-	}
-	for i := range all {
-		h := &all[i].Header
-		if all[i].Err != nil || h.Host != e.o.Host || (o.Kind != "" && h.Kind != format.Kind(o.Kind)) {
-			continue
-		}
-		if own, err := e.isOwn(all[i].Signer); err != nil || own {
-			return &all[i], err
-		}
-	}
-	return nil, nil //nolint:nilnil // none, and no error
-}
-
 // lost refuses a golden that lacks a path of the set which the golden before has: one whose disk is not mounted
 // looks like one that is gone. Retention would then remove the goldens that still have it, and a restore the files.
 // Of a snapshot it returns what is wrong instead.
-func (e *Engine) lost(ctx context.Context, s *store.Store, set Set, o Order) ([]string, error) {
+func (e *Engine) lost(ctx context.Context, s *store.Store, ours []store.Info, set Set, o Order) ([]string, error) {
 	suspects := suspectsOf(set.Paths)
 	if o.AllowMissing || len(suspects) == 0 {
 		return nil, nil
 	}
-	like := Order{Set: o.Set, Kind: o.Kind}
-	if o.Kind == shivx.GoldenKindSnapshot {
-		like.Kind = ""
+	before := slices.IndexFunc(ours, func(i store.Info) bool {
+		return o.Kind == shivx.GoldenKindSnapshot || o.Kind == "" || i.Header.Kind == format.Kind(o.Kind)
+	})
+	if before < 0 {
+		return nil, nil
 	}
-	before, err := e.newest(ctx, s, like)
-	if err != nil || before == nil {
-		return nil, err
-	}
-	err = e.compareWith(ctx, s, before, suspects)
+	err := compareWith(ctx, s, ours[before], suspects)
 	if o.Kind == shivx.GoldenKindSnapshot && err != nil && ctx.Err() == nil {
 		e.o.Logger.Warn("the snapshot lacks what an earlier golden has", "set", o.Set, "error", err)
 		return []string{err.Error()}, nil
@@ -133,8 +113,8 @@ func isEmpty(folder string) bool {
 
 // compareWith returns an error when a golden has entries of a suspect. What it has of exports says nothing of
 // what was there.
-func (e *Engine) compareWith(ctx context.Context, s *store.Store, before *store.Info, suspects []suspect) error {
-	g, err := s.Find(ctx, before.Set+"/"+before.ID)
+func compareWith(ctx context.Context, s *store.Store, before store.Info, suspects []suspect) error {
+	g, err := s.Open(ctx, before)
 	if err != nil {
 		return fmt.Errorf("%s; whether the golden before had it cannot be read: %w", suspects[0], err)
 	}

@@ -1,7 +1,6 @@
 package golden
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -32,27 +31,15 @@ func CheckName(name string) error {
 
 // freeName refuses a name that another backup of the set has: neither could be found by it. Snapshots are named by
 // machines, and one of them is as good as another.
-func (e *Engine) freeName(ctx context.Context, s *store.Store, o Order) error {
+func freeName(ours []store.Info, o Order) error {
 	if o.Name == "" || o.Kind != shivx.GoldenKindBackup {
 		return nil
 	}
 	if err := CheckName(o.Name); err != nil {
 		return err
 	}
-	all, err := s.List(ctx, o.Set)
-	if err != nil {
-		return err
-	}
-	for _, i := range all {
-		h := &i.Header
-		if i.Err != nil || h.Host != e.o.Host || h.Name != o.Name || h.Kind != format.Kind(o.Kind) {
-			continue
-		}
-		own, err := e.isOwn(i.Signer)
-		if err != nil {
-			return err
-		}
-		if own { // others can write what they like
+	for _, i := range ours {
+		if i.Header.Name == o.Name && i.Header.Kind == format.Kind(o.Kind) {
 			return shivx.Hint(fmt.Errorf("%w: the golden %s of %s has the name %s already", ErrName, i.ID, o.Set, o.Name),
 				"choose another, or remove that one: shivx golden prune --remove "+o.Set+"/"+i.ID)
 		}

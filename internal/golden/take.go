@@ -59,17 +59,19 @@ func (e *Engine) take(ctx context.Context, set Set, o Order, tell func(shivx.Gol
 		return info, stored, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if g, err := e.taken(ctx, s, o); err != nil || g != nil {
-		if g != nil {
-			info = *g
-			stored.Files = info.Files
-		}
+	ours, err := e.ours(ctx, s, o.Set)
+	if err != nil {
 		return info, stored, err
 	}
-	if err := e.freeName(ctx, s, o); err != nil {
+	if i := slices.IndexFunc(ours, func(i store.Info) bool { return o.Run != "" && i.Header.Run == o.Run }); i >= 0 {
+		info = infoOf(ours[i].Header, ours[i].Signer)
+		stored.Files = info.Files
+		return info, stored, nil
+	}
+	if err := freeName(ours, o); err != nil {
 		return info, stored, err
 	}
-	if err := e.inOrder(ctx, s, o); err != nil {
+	if err := e.inOrder(ours, o); err != nil {
 		return info, stored, err
 	}
 	e.endStale(ctx, set.Paths)
@@ -86,17 +88,14 @@ func (e *Engine) take(ctx context.Context, set Set, o Order, tell func(shivx.Gol
 		return info, stored, err
 	}
 	defer func() { err = errors.Join(err, export.Close(ctx)) }()
-	previous, err := e.previous(ctx, s, o.Set)
-	if err != nil {
-		return info, stored, err
-	}
+	previous := e.previous(ctx, s, ours)
 	opts := e.captureOptions(ctx, set, export, previous, e.takeMeter(previous, tell))
 	w, err := s.Begin(ctx)
 	if err != nil {
 		return info, stored, err
 	}
 	defer w.Abort()
-	r, warnings, err := e.read(ctx, s, w, set, o, opts)
+	r, warnings, err := e.read(ctx, s, w, ours, set, o, opts)
 	if err == nil { // or else it could be of two states
 		var more []string
 		more, err = e.calm(o, opts.Roots, known)
@@ -126,8 +125,10 @@ func (e *Engine) take(ctx context.Context, set Set, o Order, tell func(shivx.Gol
 
 // read captures the set. It looks before and after for what is lost: before, as it may take hours, and after, as
 // a disk may have gone meanwhile.
-func (e *Engine) read(ctx context.Context, s *store.Store, w *store.Writer, set Set, o Order, opts capture.Options) (capture.Result, []string, error) {
-	if _, err := e.lost(ctx, s, set, o); err != nil {
+func (e *Engine) read(ctx context.Context, s *store.Store, w *store.Writer, ours []store.Info, set Set, o Order, opts capture.Options) (
+	capture.Result, []string, error,
+) {
+	if _, err := e.lost(ctx, s, ours, set, o); err != nil {
 		return capture.Result{}, nil, err
 	}
 	r, err := capture.Run(ctx, sink{w}, opts)
@@ -137,7 +138,7 @@ func (e *Engine) read(ctx context.Context, s *store.Store, w *store.Writer, set 
 	if err != nil {
 		return r, nil, err
 	}
-	warnings, err := e.lost(ctx, s, set, o)
+	warnings, err := e.lost(ctx, s, ours, set, o)
 	return r, warnings, err
 }
 
@@ -158,12 +159,14 @@ func (e *Engine) planTake(ctx context.Context, set Set, o Order, tell func(shivx
 		return shivx.GoldenInfo{}, shivx.GoldenCapture{}, err
 	default:
 		defer s.Close()
-		if err := e.freeName(ctx, s, o); err != nil {
+		ours, err := e.ours(ctx, s, o.Set)
+		if err == nil {
+			err = freeName(ours, o)
+		}
+		if err != nil {
 			return shivx.GoldenInfo{}, shivx.GoldenCapture{}, err
 		}
-		if previous, err = e.previous(ctx, s, o.Set); err != nil {
-			return shivx.GoldenInfo{}, shivx.GoldenCapture{}, err
-		}
+		previous = e.previous(ctx, s, ours)
 	}
 	r, err := capture.Run(ctx, nowhere{}, e.captureOptions(ctx, set, &source.Export{}, previous, e.takeMeter(previous, tell)))
 	return shivx.GoldenInfo{Set: o.Set, Host: e.o.Host, Name: o.Name, Kind: o.Kind, Files: r.Files, Bytes: r.Bytes},
@@ -192,29 +195,18 @@ func withOverlays(roots []string, overlays map[string]string) []string {
 	return roots
 }
 
-// taken returns the golden that the run has taken already, nil if there is none.
-func (e *Engine) taken(ctx context.Context, s *store.Store, o Order) (*shivx.GoldenInfo, error) {
-	if o.Run == "" {
-		return nil, nil
-	}
-	all, err := s.List(ctx, o.Set)
+// ours are the goldens of the set that this host has signed and that can be read, newest first. Others can write into
+// a store what they like; nothing is decided by it.
+func (e *Engine) ours(ctx context.Context, s *store.Store, set string) ([]store.Info, error) {
+	all, err := s.List(ctx, set)
 	if err != nil {
 		return nil, err
 	}
-	for _, i := range all {
-		if i.Err != nil || i.Header.Run != o.Run {
-			continue
-		}
-		own, err := e.isOwn(i.Signer)
-		if err != nil {
-			return nil, err
-		}
-		if own {
-			info := infoOf(i.Header, i.Signer)
-			return &info, nil
-		}
+	own, err := e.own()
+	if err != nil {
+		return nil, err
 	}
-	return nil, nil
+	return slices.DeleteFunc(all, func(i store.Info) bool { return i.Err != nil || i.Header.Host != e.o.Host || !own(i.Signer) }), nil
 }
 
 // takeMeter expects as much as there was the last time.
@@ -226,26 +218,16 @@ func (e *Engine) takeMeter(previous *store.Golden, tell func(shivx.GoldenProgres
 	return e.meter(shivx.GoldenStepTake, tell, h.Bytes, h.Files)
 }
 
-// previous is the set's newest golden of this host that can be read, of whatever kind; nil if there is none.
-func (e *Engine) previous(ctx context.Context, s *store.Store, set string) (*store.Golden, error) {
-	all, err := s.List(ctx, set)
-	if err != nil {
-		return nil, err
-	}
-	for _, i := range all {
-		if i.Err != nil || i.Header.Host != e.o.Host {
-			continue
-		}
-		if own, err := e.isOwn(i.Signer); err != nil || !own {
-			continue // what it says of unchanged files is not believed
-		}
-		g, err := s.Find(ctx, i.Set+"/"+i.ID)
+// previous is the newest of the goldens that can be read, of whatever kind; nil if there is none.
+func (e *Engine) previous(ctx context.Context, s *store.Store, ours []store.Info) *store.Golden {
+	for _, i := range ours {
+		g, err := s.Open(ctx, i)
 		if err == nil {
-			return g, nil
+			return g
 		}
 		e.o.Logger.Warn("an earlier golden cannot be used to find what is unchanged", "golden", i.ID, "error", err)
 	}
-	return nil, nil
+	return nil
 }
 
 // complete refuses what lacks something: a restore of the whole set would remove it.

@@ -39,7 +39,7 @@ func find(ctx context.Context, dir string, o Options) error {
 		if i.Err != nil {
 			return i.Err
 		}
-		g, err := s.Find(ctx, i.Set+"/"+i.ID)
+		g, err := s.Open(ctx, i)
 		if err == nil {
 			err = g.Check(ctx, nil, nil)
 		}

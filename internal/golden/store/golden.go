@@ -46,6 +46,11 @@ func (g *Golden) Header() format.Header { return *g.head.header }
 // Signer returns the key that signed the golden.
 func (g *Golden) Signer() ed25519.PublicKey { return slices.Clone(g.head.signer) }
 
+// Open opens a golden of a list.
+func (s *Store) Open(ctx context.Context, i Info) (*Golden, error) {
+	return s.openGolden(ctx, goldenName(i.Set, i.ID))
+}
+
 // openGolden opens the golden of the name.
 func (s *Store) openGolden(ctx context.Context, name string) (*Golden, error) {
 	o, err := s.backend.Open(ctx, name)

@@ -100,7 +100,7 @@ func (s *Store) Find(ctx context.Context, ref string) (*Golden, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := s.openGolden(ctx, goldenName(found.Set, found.ID))
+	g, err := s.Open(ctx, found)
 	if err == nil {
 		return g, nil
 	}
