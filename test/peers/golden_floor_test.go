@@ -28,7 +28,7 @@ func goldenFloor(t *testing.T, tree *goldenTree, out string) (hash, write float6
 		return err
 	})
 	hash = time.Since(began).Seconds()
-	must(t, os.MkdirAll(out, 0o700))
+	makeFar(t, out)
 	syncFiles(t, tree.dir)
 	began = time.Now()
 	tree.each(t, func(path string, buf []byte) error {

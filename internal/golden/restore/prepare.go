@@ -191,7 +191,7 @@ func (s *site) makeStage() error {
 	if err := unix.Fchmod(s.stage, 0o700); err != nil {
 		return err
 	}
-	return errors.Join(unix.Mkdirat(s.stage, comingDir, 0o700), unix.Mkdirat(s.stage, asideDir, 0o700))
+	return errors.Join(makeApart(s.stage, comingDir), unix.Mkdirat(s.stage, asideDir, 0o700))
 }
 
 // openStage opens the staging folder, which must be ours.
