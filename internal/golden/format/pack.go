@@ -18,6 +18,9 @@ const (
 	PackTrailer = 12
 	// PackSize is the length at which a pack is ended and the next begun.
 	PackSize = 32 << 20
+	// PackIndex is the length of the index at which a pack is ended as well. Who writes or reads a pack has all of
+	// its index in memory; of blocks of 30 bytes that would be most of the pack.
+	PackIndex = 2 << 20
 	// MaxPack is the greatest length of a pack. It bounds what one costs who reads it, before its index can
 	// be compared with its name.
 	MaxPack = 2 * PackSize

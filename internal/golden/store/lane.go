@@ -73,7 +73,7 @@ func (l *Lane) append(ctx context.Context, id format.Hash, plain []byte) error {
 			return err
 		}
 	}
-	if l.size+int64(len(l.index)) >= l.w.s.pace.packSize {
+	if l.w.s.pace.full(l.size, len(l.index)) {
 		return l.finish(ctx)
 	}
 	if len(l.buf) >= flushSize {

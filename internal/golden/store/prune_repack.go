@@ -217,7 +217,7 @@ func (k *repacker) append(ctx context.Context, b *format.PackBlock, stored []byt
 	r := newRecord(0, b, n)
 	k.written.add(&r)
 	k.index = format.AppendPackBlock(k.index, b)
-	if k.size += int64(len(stored)); k.size+int64(len(k.index)) >= k.s.pace.packSize {
+	if k.size += int64(len(stored)); k.s.pace.full(k.size, len(k.index)) {
 		return n, k.finish()
 	}
 	return n, nil

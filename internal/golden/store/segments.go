@@ -19,7 +19,7 @@ const segmentsAhead = 3
 
 // spoolSize is how many bytes of segments stay in memory until the golden is written; what is more
 // goes to a file without a name. A million entries need some 80 MB.
-const spoolSize = 16 << 20
+const spoolSize = 4 << 20
 
 // segmentWriter turns entries into segments. Its golden's header comes before them, so they wait.
 type segmentWriter struct {

@@ -29,6 +29,11 @@ type pace struct {
 	packSize     int64
 }
 
+// full says whether a pack of that size, with an index of that length yet to be written, has to end.
+func (p pace) full(size int64, index int) bool {
+	return size+int64(index) >= p.packSize || index >= format.PackIndex
+}
+
 // paceOf is the pace of a backend.
 func paceOf(b Backend) pace {
 	p := pace{publishEvery: publishEvery, publishMost: publishMost, packSize: format.PackSize}

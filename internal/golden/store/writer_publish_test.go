@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -157,4 +158,22 @@ func TestSeveralPacksAreUploadedAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, g.Header().Packs, 10)
 	require.LessOrEqual(t, slow.most.Load(), int64(3))
+}
+
+// A pack of blocks that are next to nothing ends before its index is more than who reads it should have in memory.
+func TestPacksOfTinyBlocksAreShort(t *testing.T) {
+	s, _ := newStore(t, options())
+	w, err := s.Begin(t.Context())
+	require.NoError(t, err)
+	l := w.Lane()
+	blocks := format.PackIndex/format.PackRecord + 10
+	for i := range blocks {
+		data := fmt.Append(nil, i)
+		require.NoError(t, l.Put(t.Context(), format.Sum(data), data))
+	}
+	require.NoError(t, l.Close())
+	g, err := w.Commit(t.Context(), testHeader("web"))
+	require.NoError(t, err)
+	require.Len(t, g.Header().Packs, 2)
+	require.NoError(t, g.Check(t.Context(), nil, nil))
 }
