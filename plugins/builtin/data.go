@@ -65,6 +65,9 @@ func (*Data) CheckOptions(options json.RawMessage) error {
 
 // Recover restores from Request.HealthyID.
 func (d *Data) Recover(ctx context.Context, req sdk.Request) (sdk.Result, error) {
+	if req.HealthyErr != nil {
+		return sdk.Result{}, unread("last healthy checkpoint", req, req.HealthyErr)
+	}
 	if req.HealthyID == "" {
 		return sdk.Result{}, sdk.Failf("set state.every, so that checkpoints are taken while the component is healthy",
 			"there is no healthy checkpoint of %s to restore from", req.Component)
@@ -74,6 +77,9 @@ func (d *Data) Recover(ctx context.Context, req sdk.Request) (sdk.Result, error)
 
 // Undo puts back the state of before the recovery, from Request.CheckpointID.
 func (d *Data) Undo(ctx context.Context, req sdk.Request) (sdk.Result, error) {
+	if req.CheckpointErr != nil {
+		return sdk.Result{}, unread("checkpoint of the state before the recovery", req, req.CheckpointErr)
+	}
 	if req.CheckpointID == "" {
 		return sdk.Result{}, sdk.Failf("set state.paths; the old state may also lie beside the restored, in a folder named .shivx-kept-…",
 			"there is no checkpoint of the state before the recovery of %s", req.Component)
@@ -278,6 +284,11 @@ func warnings(c checkpoint.Checkpoint) []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("note: %s changed while the checkpoint was taken", strings.Join(c.Unstable, ", "))}
+}
+
+// unread says that a checkpoint that is needed may be there, and cannot be read.
+func unread(what string, req sdk.Request, err error) error {
+	return fromStore(fmt.Errorf("the %s of %s cannot be read: %w", what, req.Component, err))
 }
 
 // fromStore passes the hint of the checkpoint store on.
