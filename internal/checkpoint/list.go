@@ -96,6 +96,18 @@ func (s *Store) Latest(ctx context.Context, component string, kind Kind) (c Chec
 	return sound[len(sound)-1], true, nil
 }
 
+// Before returns the sound checkpoints of the same kind that were taken before c, newest first.
+func (s *Store) Before(ctx context.Context, c Checkpoint) ([]Checkpoint, error) {
+	g, err := s.look(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find the checkpoints before %s: %w", c.ID, err)
+	}
+	defer g.Close()
+	sound, _, err := g.list(ctx, setOf(c.Component, c.Kind))
+	slices.Reverse(sound)
+	return slices.DeleteFunc(sound, func(o Checkpoint) bool { return o.number >= c.number }), err
+}
+
 // Get returns the checkpoint with that id.
 func (s *Store) Get(ctx context.Context, id string) (Checkpoint, error) {
 	if err := checkID(id); err != nil {

@@ -72,7 +72,7 @@ func (d *Data) Recover(ctx context.Context, req sdk.Request) (sdk.Result, error)
 		return sdk.Result{}, sdk.Failf("set state.every, so that checkpoints are taken while the component is healthy",
 			"there is no healthy checkpoint of %s to restore from", req.Component)
 	}
-	return d.restore(ctx, req, req.HealthyID)
+	return d.restore(ctx, req, req.HealthyID, d.sound)
 }
 
 // Undo puts back the state of before the recovery, from Request.CheckpointID.
@@ -84,10 +84,11 @@ func (d *Data) Undo(ctx context.Context, req sdk.Request) (sdk.Result, error) {
 		return sdk.Result{}, sdk.Failf("set state.paths; the old state may also lie beside the restored, in a folder named .shivx-kept-…",
 			"there is no checkpoint of the state before the recovery of %s", req.Component)
 	}
-	return d.restore(ctx, req, req.CheckpointID)
+	return d.restore(ctx, req, req.CheckpointID, d.whole)
 }
 
-func (d *Data) restore(ctx context.Context, req sdk.Request, id string) (sdk.Result, error) {
+// restore puts back a checkpoint, or the one that choose returns instead with a note.
+func (d *Data) restore(ctx context.Context, req sdk.Request, id string, choose chooser) (sdk.Result, error) {
 	o, s, err := d.open(req)
 	if err != nil {
 		return sdk.Result{}, err
@@ -101,20 +102,20 @@ func (d *Data) restore(ctx context.Context, req sdk.Request, id string) (sdk.Res
 		return sdk.Result{}, err
 	}
 	defer leave()
-	if done, err := d.complete(ctx, o, s, c); err != nil || done {
+	if done, err := d.complete(ctx, o, s, c); done || err != nil && !errors.Is(err, checkpoint.ErrDamaged) {
 		return sdk.Result{Summary: "already restored and started", Changes: nil}, err
 	}
 	if req.Plan {
 		return d.plan(ctx, o, s, c)
 	}
-	req.Progress("verifying checkpoint %s", c.ID)
-	if err := d.store.Verify(ctx, c); err != nil {
+	c, notes, err := choose(ctx, req, c)
+	if err != nil {
 		return sdk.Result{}, fromStore(err)
 	}
 	changes, err := d.swap(ctx, o, s, c)
 	return sdk.Result{
 		Summary: fmt.Sprintf("restored %s from the %s checkpoint of %s", req.Component, c.Kind, c.Taken.Format(time.DateTime)),
-		Changes: changes,
+		Changes: append(notes, changes...),
 	}, err
 }
 
@@ -255,7 +256,11 @@ func (d *Data) Done(ctx context.Context, step sdk.Step, req sdk.Request) (bool, 
 	if err != nil {
 		return false, fromStore(err)
 	}
-	return d.complete(ctx, o, s, c)
+	done, err := d.complete(ctx, o, s, c)
+	if errors.Is(err, checkpoint.ErrDamaged) {
+		return false, sdk.ErrUnknown // an older one may be there now
+	}
+	return done, err
 }
 
 // progressBytes passes the progress of a copy on to people.
@@ -284,11 +289,6 @@ func warnings(c checkpoint.Checkpoint) []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("note: %s changed while the checkpoint was taken", strings.Join(c.Unstable, ", "))}
-}
-
-// unread says that a checkpoint that is needed may be there, and cannot be read.
-func unread(what string, req sdk.Request, err error) error {
-	return fromStore(fmt.Errorf("the %s of %s cannot be read: %w", what, req.Component, err))
 }
 
 // fromStore passes the hint of the checkpoint store on.
