@@ -70,7 +70,7 @@ func (a *Activities) Checkpoint(ctx context.Context, in activities.CheckpointInp
 		return skippedCheckpoint(skip), nil
 	}
 	crashpoint.Reach(string(shivx.StepCheckpoint), crashpoint.After)
-	return a.keep(ctx, in, c, cp)
+	return a.keep(ctx, in, c, cp), nil
 }
 
 func skippedCheckpoint(why string) activities.CheckpointResult {
@@ -91,6 +91,9 @@ func (a *Activities) take(ctx context.Context, c config.Component, healthy bool,
 		}
 	}
 	cp, err = a.Checkpoints.Take(ctx, o)
+	if checkpoint.Full(err) && a.makeRoom(ctx, o, c.State.Keep) {
+		cp, err = a.Checkpoints.Take(ctx, o)
+	}
 	if errors.Is(err, checkpoint.ErrNothing) {
 		return cp, fmt.Sprintf("none of %v exists; %s", state.Paths, listThem), nil
 	}
@@ -98,6 +101,19 @@ func (a *Activities) take(ctx context.Context, c config.Component, healthy bool,
 		return cp, "became unhealthy while it was copied: " + sick.check, ctx.Err()
 	}
 	return cp, "", err
+}
+
+// makeRoom removes old checkpoints of the component from a disk that is full, and says whether any went: otherwise
+// another try would end as the first.
+func (a *Activities) makeRoom(ctx context.Context, o checkpoint.Order, keep int) bool {
+	removed, err := a.Checkpoints.MakeRoom(ctx, o.Component, o.Kind, keep)
+	if err != nil {
+		a.Logger.Warn("no room could be made for a checkpoint", "component", o.Component, "error", err)
+	}
+	if len(removed) > 0 {
+		a.Logger.Warn("old checkpoints were removed, as there was no room for a new one", "component", o.Component, "removed", removed)
+	}
+	return len(removed) > 0
 }
 
 // unhealthy says which check failed at the end of a copy.
@@ -120,8 +136,9 @@ func bytesOf(done, total int64) string {
 	return fmt.Sprintf("%d of %d bytes", done, total)
 }
 
-// keep records the checkpoint and removes those beyond the number to keep.
-func (a *Activities) keep(ctx context.Context, in activities.CheckpointInput, c config.Component, cp checkpoint.Checkpoint) (activities.CheckpointResult, error) {
+// keep records the checkpoint and removes those beyond the number to keep. One that could not be recorded is there
+// all the same: a ledger on a full disk must not hide the way back, nor keep old ones on that disk.
+func (a *Activities) keep(ctx context.Context, in activities.CheckpointInput, c config.Component, cp checkpoint.Checkpoint) activities.CheckpointResult {
 	res := activities.CheckpointResult{ID: cp.ID, Files: int(cp.Entries), Bytes: cp.Bytes}
 	res.Summary = fmt.Sprintf("%d entries, %d bytes as %s", cp.Entries, cp.Bytes, cp.ID)
 	if n := len(cp.Unstable); n > 0 {
@@ -134,12 +151,12 @@ func (a *Activities) keep(ctx context.Context, in activities.CheckpointInput, c 
 		Details: map[string]any{"id": cp.ID, "kind": cp.Kind, "unstable": cp.Unstable, "missing": cp.Missing},
 	})
 	if err != nil {
-		return res, err
+		a.Logger.Error("a checkpoint is not in the ledger", "component", c.Name, "checkpoint", cp.ID, "error", err)
 	}
 	if _, err := a.Checkpoints.Prune(ctx, c.Name, cp.Kind, c.State.Keep); err != nil {
 		a.Logger.Warn("old checkpoints were not removed", "component", c.Name, "error", err)
 	}
-	return res, nil
+	return res
 }
 
 // dump lets the plugins of the ladder that can do so write state that files do not show, and
@@ -181,10 +198,7 @@ func (a *Activities) dumpTo(ctx context.Context, dir string, p host.Runner, s co
 	if err != nil {
 		return false, err
 	}
-	req, err := a.request(ctx, in, sdk.StepCheckpoint, options, s.Plugin)
-	if err != nil {
-		return false, err
-	}
+	req := a.request(ctx, in, sdk.StepCheckpoint, options, s.Plugin)
 	req.CheckpointDir = dir
 	if _, err := p.Run(ctx, sdk.StepCheckpoint, req); err != nil {
 		return false, err

@@ -85,20 +85,28 @@ func (a *Activities) prepare(ctx context.Context, in activities.StepInput, step 
 		e.skip = fmt.Sprintf("the plugin %s has no step %s", use.Plugin, step)
 		return e, nil
 	}
-	if step == sdk.StepRecover && e.plugin.Describe().Destructive && in.CheckpointID == "" && !in.Plan {
-		return e, pluginError(use.Plugin, shivx.Hint(errors.New("it changes data, and there is no checkpoint to go back to"),
-			"list the component's files under state.paths"))
-	}
 	options, err := use.OptionsJSON()
 	if err != nil {
 		return e, pluginError(use.Plugin, err)
 	}
-	e.req, err = a.request(ctx, in, step, options, use.Plugin)
-	if err != nil {
-		return e, pluginError(use.Plugin, err)
+	e.req = a.request(ctx, in, step, options, use.Plugin).WithProgress(func(s string) { activities.Tell(ctx, s) })
+	if step == sdk.StepRecover && e.plugin.Describe().Destructive && !in.Plan {
+		if err := wayBack(e.req); err != nil {
+			return e, stepError(ctx, use.Plugin, err)
+		}
 	}
-	e.req = e.req.WithProgress(func(s string) { activities.Tell(ctx, s) })
 	return e, nil
+}
+
+// wayBack is an error unless there is a checkpoint to go back to.
+func wayBack(req sdk.Request) error {
+	switch {
+	case req.CheckpointErr != nil:
+		return fmt.Errorf("it changes data, and the checkpoint to go back to cannot be read: %w", req.CheckpointErr)
+	case req.CheckpointID == "":
+		return shivx.Hint(errors.New("it changes data, and there is no checkpoint to go back to"), listThem)
+	}
+	return nil
 }
 
 // before looks into the ledger for an earlier run of the same effect and writes the start.

@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -111,39 +109,6 @@ func withHint(err error) string {
 		msg += " — " + hint
 	}
 	return msg
-}
-
-// request builds what a plugin is told about a step.
-func (a *Activities) request(ctx context.Context, in activities.StepInput, step sdk.Step, options []byte, plugin string) (sdk.Request, error) {
-	req := sdk.Request{
-		Key: effectKey(in, string(step)), Component: in.Component, Host: in.Host, Run: in.Run,
-		Attempt: in.Attempt, Reason: in.Reason, Options: options, Plan: in.Plan,
-		WorkDir: filepath.Join(a.Config.Paths.Var, "work", in.Component, plugin),
-	}
-	if in.CheckpointID != "" {
-		c, err := a.Checkpoints.Get(ctx, in.CheckpointID)
-		if err != nil {
-			return req, err
-		}
-		req.CheckpointID = c.ID
-	}
-	good, ok, err := a.Checkpoints.Latest(ctx, in.Component, checkpoint.KindHealthy)
-	if err != nil {
-		return req, err
-	}
-	if ok {
-		req.HealthyID = good.ID
-	}
-	if needsFolders(step) {
-		req = req.WithFolders(a.Checkpoints.Folder)
-	}
-	return req, nil
-}
-
-// needsFolders says whether a plugin of another process is given the checkpoints as folders. Steps that take a
-// component out of traffic or put it back do not wait for that.
-func needsFolders(step sdk.Step) bool {
-	return slices.Contains([]sdk.Step{sdk.StepRecover, sdk.StepUndo, sdk.StepValidate, sdk.StepMark, sdk.StepDone}, step)
 }
 
 // effectKey names the effect of one step of one run, also over crashes and retries.

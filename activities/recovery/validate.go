@@ -2,12 +2,14 @@ package recovery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
 	"github.com/shivx/shivx/activities/recovery/crashpoint"
+	"github.com/shivx/shivx/internal/checkpoint"
 	"github.com/shivx/shivx/internal/command"
 	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/plugins/sdk"
@@ -190,16 +192,24 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// judgeState compares the state with the checkpoint by hashes and judges the difference.
+// judgeState compares the state with the checkpoint by hashes and judges the difference. A checkpoint that cannot be
+// read is as good as none, but told: what is fit by all else must not stay out of traffic for it.
 func (a *Activities) judgeState(ctx context.Context, c config.Component, id string, v *activities.Validation) error {
 	if id == "" || len(c.State.Paths) == 0 {
 		return nil
 	}
 	before, err := a.Checkpoints.Get(ctx, id)
-	if err != nil {
-		return err
+	unreadable := err != nil
+	var delta checkpoint.Delta
+	if err == nil {
+		delta, err = a.Checkpoints.Compare(ctx, before, c.State)
+		unreadable = errors.Is(err, checkpoint.ErrDamaged)
 	}
-	delta, err := a.Checkpoints.Compare(ctx, before, c.State)
+	if unreadable && ctx.Err() == nil {
+		a.Logger.Error("the state is judged without its checkpoint", "component", c.Name, "checkpoint", id, "error", err)
+		v.Changes = append(v.Changes, fmt.Sprintf("note: the state was not compared with checkpoint %s: %v", id, err))
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("compare the state with checkpoint %s: %w", id, err)
 	}

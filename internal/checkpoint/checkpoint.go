@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/shivx/shivx"
@@ -83,6 +84,12 @@ type Store struct {
 	host       string
 	trusted    []ed25519.PublicKey
 	log        *slog.Logger
+	// removing and repacking bound the two parts of a prune.
+	removing, repacking time.Duration
+
+	mu sync.Mutex
+	// repacked is when this process last looked for data to write anew.
+	repacked time.Time
 }
 
 // Folders below <var>/checkpoints.
@@ -93,7 +100,8 @@ const (
 	viewDir    = "views"
 )
 
-// Dir is the folder of the store of checkpoints below paths.var, for the commands that look into a store.
+// Dir is the folder of the store of checkpoints below paths.var, which people give to shivx golden as --store.
+// Tests of other packages find it by this.
 func Dir(vars string) string { return filepath.Join(vars, "checkpoints", storeDir) }
 
 // Open opens the store, and makes its folder. Nothing is kept open meanwhile.
@@ -102,7 +110,10 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the checkpoints: %w", err)
 	}
-	s := &Store{home: filepath.Join(abs, "checkpoints"), keys: filepath.Join(abs, signing.Home), host: o.Host, log: o.Logger}
+	s := &Store{
+		home: filepath.Join(abs, "checkpoints"), keys: filepath.Join(abs, signing.Home), host: o.Host, log: o.Logger,
+		removing: mostRemoving, repacking: mostRepacking,
+	}
 	if s.host == "" {
 		s.host = "localhost"
 	}
@@ -147,7 +158,7 @@ type opened struct {
 
 func (o opened) Close() { _ = errors.Join(o.Store.Close(), o.folder.Close()) }
 
-// open opens the golden store, and makes it at the first time.
+// open opens the golden store, and makes it and the key at the first time.
 func (s *Store) open(ctx context.Context) (opened, error) {
 	key, err := signing.Key(s.keys, true)
 	if err != nil {
@@ -157,7 +168,7 @@ func (s *Store) open(ctx context.Context) (opened, error) {
 	if err != nil {
 		return opened{}, err
 	}
-	o := store.Options{Key: key, Trusted: s.trusted, Log: s.log}
+	o := s.options(key)
 	g, err := store.Open(ctx, folder, o)
 	if errors.Is(err, fs.ErrNotExist) {
 		if g, err = store.Create(ctx, folder, o); err != nil {
@@ -165,6 +176,34 @@ func (s *Store) open(ctx context.Context) (opened, error) {
 			if again, openErr := store.Open(ctx, folder, o); openErr == nil {
 				g, err = again, nil
 			}
+		}
+	}
+	if err != nil {
+		return opened{}, errors.Join(err, folder.Close())
+	}
+	return opened{g, folder}, nil
+}
+
+func (s *Store) options(key ed25519.PrivateKey) store.Options {
+	return store.Options{Key: key, Trusted: s.trusted, Log: s.log}
+}
+
+// look opens the golden store for those who need what is in it; the error wraps fs.ErrNotExist when there is
+// none yet. Nothing is made: a full disk must not keep anybody from reading.
+func (s *Store) look(ctx context.Context) (opened, error) {
+	key, err := signing.Key(s.keys, false)
+	if err != nil {
+		return opened{}, err
+	}
+	dir := filepath.Join(s.home, storeDir)
+	folder, err := store.OpenFolder(dir)
+	if err != nil {
+		return opened{}, err
+	}
+	g, err := store.Open(ctx, folder, s.options(key))
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, there := os.Stat(filepath.Join(dir, "goldens")); there == nil {
+			err = fmt.Errorf("%w: %s holds checkpoints and is no store any more", ErrDamaged, dir)
 		}
 	}
 	if err != nil {

@@ -235,39 +235,6 @@ func TestTheClockDoesNotDecide(t *testing.T) {
 	require.Equal(t, "redis.healthy/"+ahead.Header().ID, all[0].ID)
 }
 
-func TestADamagedCheckpointIsRemovedOnceThereAreOthers(t *testing.T) {
-	s, dir, ctx := newStore(t), t.TempDir(), context.Background()
-	state := config.State{Paths: []string{dir}}
-	write(t, dir+"/a", "1")
-	bad := take(t, s, "1", state)
-	path := filepath.Join(s.home, storeDir, "goldens", bad.ID+".golden")
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	text[10] ^= 1
-	require.NoError(t, os.WriteFile(path, text, 0o600))
-	all, err := s.List(ctx, "redis")
-	require.ErrorIs(t, err, ErrDamaged)
-	require.ErrorContains(t, err, bad.ID)
-	require.Empty(t, all)
-	_, err = s.Get(ctx, bad.ID)
-	require.ErrorIs(t, err, ErrDamaged)
-
-	good := take(t, s, "2", state)
-	latest, ok, err := s.Latest(ctx, "redis", KindHealthy)
-	require.NoError(t, err)
-	require.True(t, ok)
-	require.Equal(t, good.ID, latest.ID)
-	_, err = s.Prune(ctx, "redis", KindHealthy, 2)
-	require.NoError(t, err)
-	require.FileExists(t, path)
-	_, err = s.Prune(ctx, "redis", KindHealthy, 1)
-	require.NoError(t, err)
-	require.NoFileExists(t, path)
-	all, err = s.List(ctx, "redis")
-	require.NoError(t, err)
-	require.Len(t, all, 1)
-}
-
 func TestAForeignCheckpointIsNotBelieved(t *testing.T) {
 	s, dir, ctx := newStore(t), t.TempDir(), context.Background()
 	write(t, dir+"/a", "1")

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden/store"
@@ -23,6 +21,11 @@ func (o opened) list(ctx context.Context, set string) (sound []Checkpoint, bad [
 	if err != nil {
 		return nil, nil, err
 	}
+	return sorted(all)
+}
+
+// sorted are the checkpoints of a set, oldest first, and those that cannot be read.
+func sorted(all []store.Info) (sound []Checkpoint, bad []store.Info, err error) {
 	for _, i := range slices.Backward(all) {
 		if i.Err != nil {
 			bad = append(bad, i)
@@ -57,7 +60,10 @@ func (s *Store) List(ctx context.Context, component string) ([]Checkpoint, error
 	if err := checkName(component, KindFault); err != nil {
 		return nil, err
 	}
-	g, err := s.open(ctx)
+	g, err := s.look(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list checkpoints: %w", err)
 	}
@@ -75,7 +81,10 @@ func (s *Store) Latest(ctx context.Context, component string, kind Kind) (c Chec
 	if err := checkName(component, kind); err != nil {
 		return c, false, err
 	}
-	g, err := s.open(ctx)
+	g, err := s.look(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, false, nil
+	}
 	if err != nil {
 		return c, false, fmt.Errorf("find the latest checkpoint: %w", err)
 	}
@@ -87,28 +96,45 @@ func (s *Store) Latest(ctx context.Context, component string, kind Kind) (c Chec
 	return sound[len(sound)-1], true, nil
 }
 
+// Before returns the sound checkpoints of the same kind that were taken before c, newest first.
+func (s *Store) Before(ctx context.Context, c Checkpoint) ([]Checkpoint, error) {
+	g, err := s.look(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find the checkpoints before %s: %w", c.ID, err)
+	}
+	defer g.Close()
+	sound, _, err := g.list(ctx, setOf(c.Component, c.Kind))
+	slices.Reverse(sound)
+	return slices.DeleteFunc(sound, func(o Checkpoint) bool { return o.number >= c.number }), err
+}
+
 // Get returns the checkpoint with that id.
 func (s *Store) Get(ctx context.Context, id string) (Checkpoint, error) {
 	if err := checkID(id); err != nil {
 		return Checkpoint{}, err
 	}
-	g, err := s.open(ctx)
+	g, err := s.look(ctx)
 	if err != nil {
-		return Checkpoint{}, fmt.Errorf("checkpoint %s: %w", id, err)
+		return Checkpoint{}, notFound(id, err)
 	}
 	defer g.Close()
 	_, c, err := g.find(ctx, id)
 	return c, err
 }
 
+// notFound says why a checkpoint cannot be opened.
+func notFound(id string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return shivx.Hint(fmt.Errorf("there is no checkpoint %s", id), "it may have been removed to make room; list those of the component")
+	}
+	return fmt.Errorf("checkpoint %s: %w", id, hinted(err))
+}
+
 // find opens the golden of a checkpoint.
 func (o opened) find(ctx context.Context, id string) (*store.Golden, Checkpoint, error) {
 	g, err := o.Find(ctx, id)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, Checkpoint{}, shivx.Hint(fmt.Errorf("there is no checkpoint %s", id), "it may have been removed to make room; list those of the component")
-	}
 	if err != nil {
-		return nil, Checkpoint{}, fmt.Errorf("checkpoint %s: %w", id, hinted(err))
+		return nil, Checkpoint{}, notFound(id, err)
 	}
 	h := g.Header()
 	c, err := of(&h)
@@ -120,9 +146,9 @@ func (s *Store) use(ctx context.Context, id string) (g *store.Golden, c Checkpoi
 	if err := checkID(id); err != nil {
 		return nil, c, nil, err
 	}
-	o, err := s.open(ctx)
+	o, err := s.look(ctx)
 	if err != nil {
-		return nil, c, nil, err
+		return nil, c, nil, notFound(id, err)
 	}
 	unlock, err := o.Lock(ctx, store.Shared)
 	if err != nil {
@@ -135,68 +161,4 @@ func (s *Store) use(ctx context.Context, id string) (g *store.Golden, c Checkpoi
 		return nil, c, nil, err
 	}
 	return g, c, release, nil
-}
-
-const (
-	// patience is how long a prune waits for checkpoints and restores under way: the next one does it as well.
-	patience = time.Second
-	// repackBelow is the share of needed bytes below which a pack is written anew.
-	repackBelow = 0.5
-)
-
-// Prune removes the oldest checkpoints of a kind until keep are left, their folders, and the data that no
-// checkpoint needs any more. While one of any component is taken or restored, nothing is removed. The last
-// checkpoint that is known to be good stays, however many there are.
-func (s *Store) Prune(ctx context.Context, component string, kind Kind, keep int) (removed []string, err error) {
-	if err := checkName(component, kind); err != nil {
-		return nil, err
-	}
-	g, err := s.open(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("prune the checkpoints of %s: %w", component, err)
-	}
-	defer g.Close()
-	set := setOf(component, kind)
-	sound, bad, err := g.list(ctx, set)
-	if err != nil {
-		return nil, err
-	}
-	s.dropDamaged(ctx, g, bad, len(sound) >= keep)
-	// The clock may have been wrong when they were taken: the numbers decide, and no age does.
-	o := store.PruneOptions{Repack: repackBelow, Quick: true, ClockIsRight: true, Patience: patience}
-	for _, c := range sound[:max(0, len(sound)-max(0, keep))] {
-		o.Remove = append(o.Remove, filepath.Base(c.ID))
-	}
-	r, err := g.Prune(ctx, o)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		s.log.Debug("the checkpoints are in use; old ones are removed the next time", "component", component)
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("prune the checkpoints of %s: %w", component, hinted(err))
-	}
-	for _, f := range r.Plan.Goldens {
-		if !f.Keep {
-			removed = append(removed, f.Set+"/"+f.ID)
-		}
-	}
-	slices.Sort(removed)
-	for _, why := range r.Plan.Blocked {
-		s.log.Warn("no data of old checkpoints is removed", "reason", why)
-	}
-	return removed, s.dropViews(ctx, g, set)
-}
-
-// dropDamaged removes checkpoints that nobody can ever restore, once there are others. They would keep all data
-// from being removed.
-func (s *Store) dropDamaged(ctx context.Context, g opened, bad []store.Info, enough bool) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for _, i := range bad {
-		if !enough || !errors.Is(i.Err, ErrDamaged) {
-			continue
-		}
-		err := g.RemoveDamaged(ctx, i.Set, i.ID)
-		s.log.Warn("a damaged checkpoint is removed", "checkpoint", i.Set+"/"+i.ID, "damage", i.Err, "error", err)
-	}
 }

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -109,7 +110,8 @@ func content(ctx context.Context, g *store.Golden, e *format.Entry) ([]byte, err
 }
 
 // Folder returns a folder that holds the files of a checkpoint, laid out as on the host below files/. It is made
-// when it is first asked for, of as many bytes as the checkpoint has, and goes with the checkpoint.
+// when it is first asked for, of as many bytes as the checkpoint has, and goes with the checkpoint. The error wraps
+// unix.ENOSPC when the disk would have too little room left. Of one that ctx has cut off nothing is left.
 func (s *Store) Folder(ctx context.Context, id string) (string, error) {
 	dir, err := s.folder(ctx, id)
 	if err != nil {
@@ -137,6 +139,13 @@ func (s *Store) folder(ctx context.Context, id string) (string, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil // it is whole, as it has its name
 	}
+	need, err := stored(ctx, g)
+	if err != nil {
+		return "", err
+	}
+	if _, err := checkRoom(s.home, need); err != nil {
+		return "", err
+	}
 	making := dir + makingSuffix
 	if err := os.RemoveAll(making); err != nil {
 		return "", err
@@ -144,17 +153,38 @@ func (s *Store) folder(ctx context.Context, id string) (string, error) {
 	if err := os.MkdirAll(making, 0o700); err != nil {
 		return "", err
 	}
-	st, err := restore.Stage(ctx, g, restore.Options{Journal: journal, To: filepath.Join(making, "files"), Checked: true})
-	if err != nil {
+	if err := layOut(ctx, g, restore.Options{Journal: journal, To: filepath.Join(making, "files"), Checked: true}); err != nil {
+		_ = os.Remove(making) // which is empty, unless what is in it is to be looked at by the next one
 		return "", err
 	}
-	if _, err = st.Swap(ctx); err == nil {
-		err = st.Finish(ctx, false)
-	}
-	if err != nil {
-		return "", fmt.Errorf("%w (%w)", err, st.Undo(ctx))
-	}
 	return dir, os.Rename(making, dir)
+}
+
+// stored is how many bytes the files of a golden have, without their holes.
+func stored(ctx context.Context, g *store.Golden) (n int64, err error) {
+	for e, err := range g.Entries(ctx) {
+		if err != nil {
+			return 0, err
+		}
+		if e.Type == format.TypeFile {
+			n += e.Stored()
+		}
+	}
+	return n, nil
+}
+
+func layOut(ctx context.Context, g *store.Golden, o restore.Options) error {
+	st, err := restore.Stage(ctx, g, o)
+	if err != nil {
+		return err
+	}
+	if _, err := st.Swap(ctx); err != nil {
+		return errors.Join(err, st.Undo(ctx), st.Close())
+	}
+	if err := st.Finish(ctx, false); err != nil {
+		return errors.Join(err, st.Close())
+	}
+	return nil
 }
 
 // makingSuffix ends the name of a folder that is not whole yet.

@@ -65,23 +65,30 @@ func (*Data) CheckOptions(options json.RawMessage) error {
 
 // Recover restores from Request.HealthyID.
 func (d *Data) Recover(ctx context.Context, req sdk.Request) (sdk.Result, error) {
+	if req.HealthyErr != nil {
+		return sdk.Result{}, unread("last healthy checkpoint", req, req.HealthyErr)
+	}
 	if req.HealthyID == "" {
 		return sdk.Result{}, sdk.Failf("set state.every, so that checkpoints are taken while the component is healthy",
 			"there is no healthy checkpoint of %s to restore from", req.Component)
 	}
-	return d.restore(ctx, req, req.HealthyID)
+	return d.restore(ctx, req, req.HealthyID, d.sound)
 }
 
 // Undo puts back the state of before the recovery, from Request.CheckpointID.
 func (d *Data) Undo(ctx context.Context, req sdk.Request) (sdk.Result, error) {
+	if req.CheckpointErr != nil {
+		return sdk.Result{}, unread("checkpoint of the state before the recovery", req, req.CheckpointErr)
+	}
 	if req.CheckpointID == "" {
 		return sdk.Result{}, sdk.Failf("set state.paths; the old state may also lie beside the restored, in a folder named .shivx-kept-…",
 			"there is no checkpoint of the state before the recovery of %s", req.Component)
 	}
-	return d.restore(ctx, req, req.CheckpointID)
+	return d.restore(ctx, req, req.CheckpointID, d.whole)
 }
 
-func (d *Data) restore(ctx context.Context, req sdk.Request, id string) (sdk.Result, error) {
+// restore puts back a checkpoint, or the one that choose returns instead with a note.
+func (d *Data) restore(ctx context.Context, req sdk.Request, id string, choose chooser) (sdk.Result, error) {
 	o, s, err := d.open(req)
 	if err != nil {
 		return sdk.Result{}, err
@@ -95,20 +102,20 @@ func (d *Data) restore(ctx context.Context, req sdk.Request, id string) (sdk.Res
 		return sdk.Result{}, err
 	}
 	defer leave()
-	if done, err := d.complete(ctx, o, s, c); err != nil || done {
+	if done, err := d.complete(ctx, o, s, c); done || err != nil && !errors.Is(err, checkpoint.ErrDamaged) {
 		return sdk.Result{Summary: "already restored and started", Changes: nil}, err
 	}
 	if req.Plan {
 		return d.plan(ctx, o, s, c)
 	}
-	req.Progress("verifying checkpoint %s", c.ID)
-	if err := d.store.Verify(ctx, c); err != nil {
+	c, notes, err := choose(ctx, req, c)
+	if err != nil {
 		return sdk.Result{}, fromStore(err)
 	}
 	changes, err := d.swap(ctx, o, s, c)
 	return sdk.Result{
 		Summary: fmt.Sprintf("restored %s from the %s checkpoint of %s", req.Component, c.Kind, c.Taken.Format(time.DateTime)),
-		Changes: changes,
+		Changes: append(notes, changes...),
 	}, err
 }
 
@@ -249,7 +256,11 @@ func (d *Data) Done(ctx context.Context, step sdk.Step, req sdk.Request) (bool, 
 	if err != nil {
 		return false, fromStore(err)
 	}
-	return d.complete(ctx, o, s, c)
+	done, err := d.complete(ctx, o, s, c)
+	if errors.Is(err, checkpoint.ErrDamaged) {
+		return false, sdk.ErrUnknown // an older one may be there now
+	}
+	return done, err
 }
 
 // progressBytes passes the progress of a copy on to people.

@@ -193,3 +193,28 @@ func TestDataWithoutAServiceLimitedToPaths(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, done)
 }
+
+// TestWhatNeedsACheckpointSaysWhyItHasNone: a store that cannot be read is not one without a checkpoint.
+func TestWhatNeedsACheckpointSaysWhyItHasNone(t *testing.T) {
+	store, root := openStore(t)
+	file := filepath.Join(t.TempDir(), "conf")
+	require.NoError(t, os.WriteFile(file, []byte("good"), 0o600))
+	take(t, store, "h", checkpoint.KindHealthy, config.State{Paths: []string{file}})
+	require.NoError(t, os.WriteFile(filepath.Join(checkpoint.Dir(root), "golden.json"), []byte("{}\n"), 0o600))
+	_, _, damaged := store.Latest(t.Context(), "redis", checkpoint.KindHealthy)
+	require.ErrorIs(t, damaged, checkpoint.ErrDamaged)
+
+	req := sdk.Request{Key: "k", Component: "redis", WorkDir: t.TempDir(), HealthyErr: damaged, CheckpointErr: damaged}
+	d, s := &Data{host: newHost(nil), store: store}, &State{store: store}
+	_, err := d.Recover(ctx(t), req)
+	require.ErrorIs(t, err, checkpoint.ErrDamaged)
+	require.ErrorContains(t, err, "the last healthy checkpoint of redis cannot be read")
+	_, err = d.Undo(ctx(t), req)
+	require.ErrorIs(t, err, checkpoint.ErrDamaged)
+	req.Options = jsonOf(t, map[string]any{"replace": []map[string]any{{"file": file, "from_checkpoint": true}}})
+	_, err = s.Recover(ctx(t), req)
+	require.ErrorIs(t, err, checkpoint.ErrDamaged)
+	_, err = s.Undo(ctx(t), req)
+	require.ErrorIs(t, err, checkpoint.ErrDamaged)
+	require.ErrorContains(t, err, "the checkpoint of the state before the recovery of redis cannot be read")
+}

@@ -20,6 +20,9 @@ func (s *State) good(ctx context.Context, r replacement, req sdk.Request) ([]byt
 		data, err := os.ReadFile(r.With)
 		return data, nil, r.With, failed(err, "the known good copy is missing; check the option replace")
 	}
+	if req.HealthyErr != nil {
+		return nil, nil, "", unread("last healthy checkpoint", req, req.HealthyErr)
+	}
 	if req.HealthyID == "" || s.store == nil {
 		return nil, nil, "", sdk.Failf("set state.paths and state.every, so that checkpoints are taken while the component is healthy",
 			"there is no healthy checkpoint to take %s from", r.File)

@@ -189,6 +189,9 @@ func (s *State) Undo(ctx context.Context, req sdk.Request) (sdk.Result, error) {
 	if err != nil {
 		return sdk.Result{}, err
 	}
+	if req.CheckpointErr != nil {
+		return sdk.Result{}, unread("checkpoint of the state before the recovery", req, req.CheckpointErr)
+	}
 	if req.CheckpointID != "" && s.store != nil {
 		c, err := s.store.Get(ctx, req.CheckpointID)
 		if err != nil {

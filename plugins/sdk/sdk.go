@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Plugin repairs components. Recover must be safe to call again with the same Request.Key.
@@ -156,6 +157,9 @@ type Request struct {
 	// CheckpointID and HealthyID name the same checkpoints to plugins of the agent's own process, which read
 	// them where they are stored. A plugin that is a process of its own gets the folders alone.
 	CheckpointID, HealthyID string
+	// CheckpointErr and HealthyErr say why that id is empty although there may be such a checkpoint. A plugin that
+	// needs it fails with that; all others do their work.
+	CheckpointErr, HealthyErr error
 	// WorkDir is where the plugin may keep files of its own between runs.
 	WorkDir string
 	// Mark is what Resumer.Mark answered before the effect.
@@ -197,12 +201,20 @@ func (r Request) WithFolders(f func(ctx context.Context, id string) (string, err
 	return r
 }
 
+// folderShare is the part of a step's time that laying out one of the two checkpoints may take, so that both take a
+// quarter at most: the plugin may not want them, and the rest is for its work.
+const folderShare = 8
+
 // Folders returns r with the folders of its checkpoints, for who passes it on to another process. That takes time
 // and room, so nobody else asks for it. A checkpoint that cannot be laid out is told as progress and left out: a
 // full disk must not keep the repair that frees it from running.
 func (r Request) Folders(ctx context.Context) Request {
 	if r.folder == nil {
 		return r
+	}
+	var most time.Duration
+	if end, ok := ctx.Deadline(); ok {
+		most = time.Until(end) / folderShare
 	}
 	for _, c := range []struct {
 		id  string
@@ -211,7 +223,7 @@ func (r Request) Folders(ctx context.Context) Request {
 		if c.id == "" || *c.dir != "" {
 			continue
 		}
-		dir, err := r.folder(ctx, c.id)
+		dir, err := r.layOut(ctx, c.id, most)
 		if err != nil {
 			r.Progress("there is no folder of checkpoint %s: %v", c.id, err)
 			continue
@@ -219,6 +231,20 @@ func (r Request) Folders(ctx context.Context) Request {
 		*c.dir = dir
 	}
 	return r
+}
+
+// layOut lays a checkpoint out within most of the step's time; 0: as long as the step lasts.
+func (r Request) layOut(ctx context.Context, id string, most time.Duration) (string, error) {
+	if most == 0 {
+		return r.folder(ctx, id)
+	}
+	bound, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	dir, err := r.folder(bound, id)
+	if err != nil && bound.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("it took longer than %s, which is what may be spent of the step's timeout: %w", most.Round(time.Millisecond), err)
+	}
+	return dir, err
 }
 
 // Fail is an error with a hint for the operator.

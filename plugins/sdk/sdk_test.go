@@ -223,3 +223,32 @@ func TestAPluginMayLeaveRecoverOut(t *testing.T) {
 	_, err = shedder{}.Recover(t.Context(), Request{})
 	require.ErrorContains(t, err, "cannot recover")
 }
+
+// TestFoldersTakeAShareOfTheTime: a plugin that wants none must have time for its work.
+func TestFoldersTakeAShareOfTheTime(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	var said []string
+	slow := func(ctx context.Context, id string) (string, error) {
+		if id == "quick" {
+			return "/views/quick", nil
+		}
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	began := time.Now()
+	req := Request{CheckpointID: "slow", HealthyID: "quick"}.WithFolders(slow).WithProgress(func(s string) { said = append(said, s) }).Folders(ctx)
+	require.Less(t, time.Since(began), 2*time.Second)
+	require.NoError(t, ctx.Err())
+	require.Empty(t, req.CheckpointDir)
+	require.Equal(t, "/views/quick", req.HealthyDir, "each has a time of its own")
+	require.Len(t, said, 1)
+	require.Contains(t, said[0], "it took longer than 500ms")
+	require.Contains(t, said[0], "timeout")
+
+	// Who has no deadline waits.
+	free, stop := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, stop)
+	require.Empty(t, Request{CheckpointID: "slow"}.WithFolders(slow).Folders(free).CheckpointDir)
+	require.ErrorIs(t, free.Err(), context.Canceled)
+}
