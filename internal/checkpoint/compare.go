@@ -32,7 +32,7 @@ func (s *Store) compare(ctx context.Context, c Checkpoint, state config.State) (
 		return Delta{}, err
 	}
 	defer release()
-	seen, err := see(state)
+	seen, err := s.see(state)
 	if err != nil {
 		return Delta{}, err
 	}

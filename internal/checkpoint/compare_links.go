@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strings"
 
 	"github.com/shivx/shivx/internal/golden/capture"
 	"github.com/shivx/shivx/internal/golden/format"
@@ -86,16 +84,6 @@ func (j *join) settleLinks(ctx context.Context, g *store.Golden, seen sight) err
 		j.found = append(j.found, change)
 	}
 	return nil
-}
-
-// real is where a path of the state lies, with the links of the state's paths followed.
-func (s sight) real(path string) string {
-	for root, real := range s.links {
-		if format.Below(root, path) && real != "" {
-			return filepath.Clean(real + strings.TrimPrefix(path, root))
-		}
-	}
-	return path
 }
 
 // single takes the one entry of a capture.

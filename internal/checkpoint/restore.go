@@ -81,7 +81,11 @@ func (s *Store) restore(ctx context.Context, id string, r *restoring) error {
 	if err != nil {
 		return fmt.Errorf("complete the restore that was interrupted: %w", err)
 	}
-	sites, err := r.sites(ctx, g, c, before)
+	seen, err := s.see(stateOf(c))
+	if err != nil {
+		return err
+	}
+	sites, err := r.sites(ctx, g, c, seen, before)
 	if err != nil || len(sites) == 0 {
 		return err
 	}
@@ -100,18 +104,17 @@ func (s *Store) restore(ctx context.Context, id string, r *restoring) error {
 }
 
 // sites lists what differs from the checkpoint.
-func (r *restoring) sites(ctx context.Context, g *store.Golden, c Checkpoint, before *settled) ([]site, error) {
-	seen, err := see(stateOf(c))
-	if err != nil {
-		return nil, err
-	}
-	seen.exclude = c.Exclude
-	paths := c.Paths
+func (r *restoring) sites(ctx context.Context, g *store.Golden, c Checkpoint, seen sight, before *settled) ([]site, error) {
+	paths, err := c.Paths, error(nil)
 	if len(r.only) > 0 {
 		if paths, err = chosen(c, r.only); err != nil {
 			return nil, err
 		}
 	}
+	if err := seen.checkHeld(paths); err != nil {
+		return nil, err
+	}
+	seen.exclude = c.Exclude
 	delta, err := compare(ctx, g, c.ID, seen)
 	if err != nil {
 		return nil, err
@@ -124,9 +127,12 @@ func (r *restoring) sites(ctx context.Context, g *store.Golden, c Checkpoint, be
 	}
 	var sites []site
 	for _, p := range paths {
-		at := siteOf(c.Paths, p)
+		at, err := siteOf(c.Paths, p)
 		switch {
 		case len(delta.Within([]string{p}).Changes) > 0:
+			if err != nil {
+				return nil, err
+			}
 			sites = append(sites, at)
 		case before != nil && slices.Contains(before.paths, at.real):
 			r.changes.Restored = append(r.changes.Restored, p)
@@ -135,6 +141,17 @@ func (r *restoring) sites(ctx context.Context, g *store.Golden, c Checkpoint, be
 		}
 	}
 	return sites, nil
+}
+
+// checkHeld refuses to restore paths that lie in another path of the checkpoint by now, which would take both.
+func (s *sight) checkHeld(paths []string) error {
+	for _, p := range paths {
+		if !slices.ContainsFunc(s.paths, func(root string) bool { return format.Below(root, p) }) {
+			return shivx.Hint(fmt.Errorf("%s leads to %s now, which belongs to another path of the state", p, place(p)),
+				"have the link lead to where it led when the checkpoint was taken, or restore single paths")
+		}
+	}
+	return nil
 }
 
 // chosen are the paths that were asked for by name, clean, in order, none inside another.
@@ -149,7 +166,11 @@ func chosen(c Checkpoint, only []string) ([]string, error) {
 		}
 		// A folder on the way that is gone, or has become something else, cannot take it up.
 		for dir := filepath.Dir(p); dir != filepath.Dir(c.Paths[at]) && p != c.Paths[at]; dir = filepath.Dir(dir) {
-			if info, err := os.Lstat(siteOf(c.Paths, dir).real); err != nil || !info.IsDir() {
+			above, err := siteOf(c.Paths, dir)
+			if err != nil {
+				return nil, err
+			}
+			if info, err := os.Lstat(above.real); err != nil || !info.IsDir() {
 				return nil, shivx.Hint(fmt.Errorf("%s cannot be restored: %s is not a folder", p, dir), "restore all of "+c.Paths[at])
 			}
 		}

@@ -2,14 +2,8 @@ package checkpoint
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
-	"os"
-	"path/filepath"
-	"runtime"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/shivx/shivx"
@@ -50,7 +44,7 @@ func (s *Store) take(ctx context.Context, o Order) (Checkpoint, error) {
 	if err := checkName(o.Component, o.Kind); err != nil {
 		return Checkpoint{}, err
 	}
-	w, err := see(o.State)
+	w, err := s.see(o.State)
 	if err != nil {
 		return Checkpoint{}, err
 	}
@@ -151,66 +145,4 @@ func complete(r capture.Result) error {
 	first := r.Faults[0]
 	return shivx.Hint(fmt.Errorf("%d files could not be read, such as %s: %s", r.Unreadable, first.Path, first.Why),
 		"run the agent as root, repair the disk, or list them under state.exclude")
-}
-
-// sight is what of a host the state of a component is.
-type sight struct {
-	// paths are those of the state, clean, in order, none inside another.
-	paths   []string
-	exclude []string
-	// links lead from paths that are symbolic links to what is meant by them; "": to nothing.
-	links map[string]string
-	// previous is the checkpoint whose entries tell what is unchanged.
-	previous *Checkpoint
-}
-
-// see looks up where the state lies.
-func see(state config.State) (sight, error) {
-	var clean []string
-	for _, p := range state.Paths {
-		if !filepath.IsAbs(p) || strings.ContainsRune(p, 0) {
-			return sight{}, fmt.Errorf("state path %q is not absolute", p)
-		}
-		if p = filepath.Clean(p); p == "/" {
-			return sight{}, errors.New(`state path "/" is too much; name the folders of the component`)
-		}
-		clean = append(clean, p)
-	}
-	slices.SortFunc(clean, format.ComparePaths)
-	s := sight{exclude: state.Globs(), links: map[string]string{}}
-	for _, p := range clean {
-		if n := len(s.paths); n > 0 && format.Below(s.paths[n-1], p) {
-			continue
-		}
-		s.paths = append(s.paths, p)
-		if real, link := target(p); link {
-			s.links[p] = real
-		}
-	}
-	return s, nil
-}
-
-// options are those of a capture that follows the links.
-func (s sight) options() capture.Options {
-	o := capture.Options{Roots: s.paths, Exclude: s.exclude, Overlays: map[string]string{}, Workers: min(mostWorkers, max(2, runtime.GOMAXPROCS(0)))}
-	for path, real := range s.links {
-		if real == "" {
-			o.Absent = append(o.Absent, path)
-			continue
-		}
-		o.Overlays[path], o.Live = real, append(o.Live, path)
-	}
-	return o
-}
-
-// target says whether a path is a symbolic link, and where it leads; "": nowhere.
-func target(path string) (real string, link bool) {
-	if _, err := os.Readlink(path); err != nil {
-		return "", false
-	}
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return "", true
-	}
-	return real, true
 }
