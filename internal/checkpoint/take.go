@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strconv"
 	"time"
 
 	"github.com/shivx/shivx"
@@ -11,6 +12,7 @@ import (
 	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/internal/golden/capture"
 	"github.com/shivx/shivx/internal/golden/format"
+	"github.com/shivx/shivx/internal/golden/store"
 )
 
 // Order asks for a checkpoint.
@@ -60,17 +62,13 @@ func (s *Store) take(ctx context.Context, o Order) (Checkpoint, error) {
 		return Checkpoint{}, err
 	}
 	defer g.Close()
-	known, _, err := g.known(ctx, o.Component)
+	known, bad, err := g.known(ctx, o.Component)
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	number := 0
 	for _, c := range known {
 		if c.Kind == o.Kind && c.Key == o.Key {
 			return c, nil
-		}
-		if c.Kind == o.Kind {
-			number = max(number, c.number)
 		}
 	}
 	if err := runBefore(ctx, o.State.Before); err != nil {
@@ -79,7 +77,27 @@ func (s *Store) take(ctx context.Context, o Order) (Checkpoint, error) {
 	if len(known) > 0 {
 		w.previous = &known[len(known)-1]
 	}
-	return s.store(ctx, g, o, w, fmt.Sprintf("%06d", number+1))
+	return s.store(ctx, g, o, w, nextNumber(known, bad, set))
+}
+
+// mostNumber is more checkpoints than a set ever has: a name that says more is none that we gave.
+const mostNumber = 1_000_000_000
+
+// nextNumber is the number that follows all of a set. Those signed by a key that is not trusted count as well: it
+// may be the host's old one, and once it is trusted again they must not be newer than what was taken since.
+func nextNumber(known []Checkpoint, bad []store.Info, set string) string {
+	number := 0
+	for _, c := range known {
+		if setOf(c.Component, c.Kind) == set {
+			number = max(number, c.number)
+		}
+	}
+	for _, i := range bad {
+		if n, err := strconv.Atoi(i.Header.Name); err == nil && i.Set == set && n < mostNumber {
+			number = max(number, n)
+		}
+	}
+	return fmt.Sprintf("%06d", number+1)
 }
 
 // store captures the state into the store.
