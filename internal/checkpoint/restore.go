@@ -21,9 +21,11 @@ type Changes struct {
 	Restored []string
 	// Removed paths did not exist when the checkpoint was taken.
 	Removed []string
-	// Unchanged paths held the checkpoint's content already.
+	// Unchanged paths held the checkpoint's content already, or are not known to it as they could not be read
+	// when it was taken.
 	Unchanged []string
-	// Kept folders hold the state from before the restore.
+	// Kept folders hold the state from before the restore. There are some, whatever was asked for, where it
+	// had files that could not be read.
 	Kept []string
 	// Files counts the files, folders and links that were written, Bytes the sizes of the files.
 	Files, Bytes int64
@@ -115,7 +117,7 @@ func (r *restoring) sites(ctx context.Context, g *store.Golden, c Checkpoint, se
 		return nil, err
 	}
 	seen.exclude = c.Exclude
-	delta, err := compare(ctx, g, c.ID, seen)
+	delta, unread, err := compare(ctx, g, c.ID, seen)
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +136,8 @@ func (r *restoring) sites(ctx context.Context, g *store.Golden, c Checkpoint, se
 				return nil, err
 			}
 			sites = append(sites, at)
+			// No checkpoint has what cannot be read, and somebody may be able to save some of it.
+			r.keep = r.keep || slices.ContainsFunc(unread, func(bad string) bool { return format.Below(p, bad) })
 		case before != nil && slices.Contains(before.paths, at.real):
 			r.changes.Restored = append(r.changes.Restored, p)
 		default:

@@ -170,6 +170,18 @@ func (s sight) real(path string) string {
 	return path
 }
 
+// dangling lists the links that lead nowhere. What they were to lead to may be there, on a file system that is not
+// mounted: that a restore must not remove.
+func (s sight) dangling() []format.Note {
+	var list []format.Note
+	for _, p := range s.paths {
+		if real, link := s.links[p]; link && real == "" {
+			list = append(list, format.Note{Path: p, Why: "a link that leads nowhere"})
+		}
+	}
+	return list
+}
+
 // target says whether a path is a symbolic link, and where it leads; "": nowhere.
 func target(path string) (real string, link bool) {
 	if _, err := os.Readlink(path); err != nil {

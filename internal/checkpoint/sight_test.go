@@ -128,4 +128,10 @@ func TestALinkToWhatIsNotMounted(t *testing.T) {
 	require.Equal(t, dir+"/mnt/db", link)
 	_, err = s.Restore(ctx, healthy, nil, Only(dir+"/conf"))
 	require.NoError(t, err)
+
+	require.NoError(t, os.Rename(dir+"/mnt/away", dir+"/mnt/db"))
+	_, err = s.Restore(ctx, fault, nil)
+	require.NoError(t, err)
+	require.Equal(t, "bad", read(t, dir+"/conf"))
+	require.Equal(t, "good", read(t, dir+"/mnt/db/data"))
 }

@@ -121,7 +121,7 @@ func (s *Store) store(ctx context.Context, g opened, o Order, seen sight, number
 	defer w.Abort()
 	r, err := capture.Run(ctx, newSink(w, s.home), opts)
 	if err == nil {
-		err = complete(r)
+		err = complete(o.Kind, r)
 	}
 	if err == nil && o.Confirm != nil {
 		err = o.Confirm(ctx)
@@ -129,6 +129,7 @@ func (s *Store) store(ctx context.Context, g opened, o Order, seen sight, number
 	if err != nil {
 		return Checkpoint{}, err
 	}
+	r.Skipped = append(r.Skipped, seen.dangling()...)
 	made, err := w.Commit(ctx, format.Header{
 		Set: setOf(o.Component, o.Kind), Host: s.host, Name: number, Run: o.Key, Kind: format.KindBackup, Taken: time.Since(began).Seconds(),
 		Roots: r.Roots, Missing: r.Missing, Exclude: opts.Exclude, Unstable: r.Unstable, Skipped: r.Skipped,
@@ -152,12 +153,14 @@ func runBefore(ctx context.Context, before *config.Command) error {
 	return nil
 }
 
-// complete refuses what lacks something: a restore would remove it.
-func complete(r capture.Result) error {
+// complete refuses what lacks something: of a healthy checkpoint a restore makes the whole state. One of a fault
+// may lack what cannot be read, such as a file on a bad sector, or nothing could be done about that fault. A
+// restore of it leaves what it lacks as it is, so all of that must be listed.
+func complete(kind Kind, r capture.Result) error {
 	switch {
-	case r.Entries == 0:
+	case r.Unreadable == 0 && r.Entries == 0:
 		return ErrNothing
-	case r.Unreadable == 0:
+	case r.Unreadable == 0, kind == KindFault && r.SkippedCount <= int64(len(r.Skipped)):
 		return nil
 	}
 	first := r.Faults[0]
