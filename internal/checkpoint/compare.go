@@ -124,7 +124,11 @@ type join struct {
 	sparse []string
 }
 
-type pair struct{ path, was string }
+// pair is a path, the one that the golden has its file under, and what lives there unless that is another name.
+type pair struct {
+	path, was string
+	live      *format.Entry
+}
 
 var _ capture.Sink = (*join)(nil)
 
@@ -189,6 +193,10 @@ func (j *join) pair(was, live *format.Entry) {
 		p := pair{path: strings.Clone(was.Path), was: strings.Clone(was.Path)}
 		if was.Type == format.TypeHardlink {
 			p.was = strings.Clone(was.Link)
+		}
+		if live.Type != format.TypeHardlink {
+			p.live = cloneEntry(live)
+			p.live.Blocks, p.live.Xattrs = nil, nil // nothing looks at them
 		}
 		j.links = append(j.links, p)
 		return
