@@ -144,11 +144,14 @@ func (a *Activities) keep(ctx context.Context, in activities.CheckpointInput, c 
 	if n := len(cp.Unstable); n > 0 {
 		res.Summary += fmt.Sprintf("; %d changed while they were read", n)
 	}
+	if n := len(cp.Skipped); n > 0 {
+		res.Summary += fmt.Sprintf("; %d left out, such as %s", n, cp.Skipped[0])
+	}
 	ok := true
 	_, err := a.record(context.WithoutCancel(ctx), cp.Key, shivx.RecoveryRecord{
 		EventType: shivx.EventCheckpoint, Component: in.Component, Host: in.Host, Severity: shivx.SeverityInfo,
 		Run: in.Run, Step: shivx.StepCheckpoint, Success: &ok, Message: res.Summary,
-		Details: map[string]any{"id": cp.ID, "kind": cp.Kind, "unstable": cp.Unstable, "missing": cp.Missing},
+		Details: map[string]any{"id": cp.ID, "kind": cp.Kind, "unstable": cp.Unstable, "missing": cp.Missing, "skipped": cp.Skipped},
 	})
 	if err != nil {
 		a.Logger.Error("a checkpoint is not in the ledger", "component", c.Name, "checkpoint", cp.ID, "error", err)

@@ -59,7 +59,7 @@ type Checkpoint struct {
 	Unstable []string
 	// Missing lists state paths that did not exist.
 	Missing []string
-	// Skipped lists sockets and devices.
+	// Skipped lists what it does not hold: sockets, devices, and in one of a fault what could not be read.
 	Skipped []string
 
 	// number counts the checkpoints of a set. The newest has the highest one, whatever the clock said.

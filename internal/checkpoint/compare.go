@@ -32,49 +32,53 @@ func (s *Store) compare(ctx context.Context, c Checkpoint, state config.State) (
 		return Delta{}, err
 	}
 	defer release()
-	seen, err := see(state)
+	seen, err := s.see(state)
 	if err != nil {
 		return Delta{}, err
 	}
 	seen.exclude = slices.Concat(c.Exclude, seen.exclude)
-	return compare(ctx, g, c.ID, seen)
+	d, _, err := compare(ctx, g, c.ID, seen)
+	return d, err
 }
 
 // compare captures the live state to nowhere, and joins its entries with those of the golden. Files that
-// nobody has touched since are not read: the golden's entries say so.
-func compare(ctx context.Context, g *store.Golden, id string, seen sight) (Delta, error) {
+// nobody has touched since are not read: the golden's entries say so. Live files that cannot be read are named.
+func compare(ctx context.Context, g *store.Golden, id string, seen sight) (d Delta, unread []string, err error) {
 	if len(seen.paths) == 0 {
-		return Delta{Checkpoint: id}, nil
+		return Delta{Checkpoint: id}, nil, nil
 	}
 	for _, p := range seen.exclude {
 		if !doublestar.ValidatePattern(p) {
-			return Delta{}, fmt.Errorf("%q is not a glob pattern", p)
+			return d, nil, fmt.Errorf("%q is not a glob pattern", p)
 		}
 	}
-	next, stop := iter.Pull2(seen.want(g.Entries(ctx)))
+	h := g.Header()
+	j := &join{unknown: map[string]bool{}}
+	for _, n := range h.Skipped {
+		j.unknown[n.Path] = true
+	}
+	next, stop := iter.Pull2(seen.want(j.strike(g.Entries(ctx))))
 	defer stop()
-	j := &join{next: next}
+	j.next = next
 	if err := j.advance(); err != nil {
-		return Delta{}, err
+		return d, nil, err
 	}
 	o := seen.options()
 	o.Previous = iter.Seq2[*format.Entry, error](g.Entries(ctx))
 	r, err := capture.Run(ctx, j, o)
-	if err == nil && r.Unreadable > 0 {
-		err = fmt.Errorf("%s cannot be read: %s", r.Faults[0].Path, r.Faults[0].Why)
-	}
 	if err == nil {
 		err = j.rest()
 	}
 	if err == nil {
+		unread = j.settleUnread(r.Faults)
 		err = errors.Join(j.settleLinks(ctx, g, seen), j.settleSparse(ctx, g, seen))
 	}
 	if err != nil {
-		return Delta{}, err
+		return d, nil, err
 	}
-	d := tally(j.found)
+	d = tally(j.found)
 	d.Checkpoint = id
-	return d, nil
+	return d, unread, nil
 }
 
 // want are the entries of a golden that are compared.
@@ -112,13 +116,19 @@ type join struct {
 	next  func() (*format.Entry, error, bool)
 	now   *format.Entry // of the golden; nil at the end
 	found []Change
+	// unknown are paths that the golden has no entry of because they could not be taken.
+	unknown map[string]bool
 	// links are pairs of which one is another name of a file and the other is not, or of another file.
 	links []pair
 	// sparse are files whose holes differ, which says nothing about what is read from them.
 	sparse []string
 }
 
-type pair struct{ path, was string }
+// pair is a path, the one that the golden has its file under, and what lives there unless that is another name.
+type pair struct {
+	path, was string
+	live      *format.Entry
+}
 
 var _ capture.Sink = (*join)(nil)
 
@@ -183,6 +193,10 @@ func (j *join) pair(was, live *format.Entry) {
 		p := pair{path: strings.Clone(was.Path), was: strings.Clone(was.Path)}
 		if was.Type == format.TypeHardlink {
 			p.was = strings.Clone(was.Link)
+		}
+		if live.Type != format.TypeHardlink {
+			p.live = cloneEntry(live)
+			p.live.Blocks, p.live.Xattrs = nil, nil // nothing looks at them
 		}
 		j.links = append(j.links, p)
 		return

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strings"
+	"os"
+	"syscall"
 
 	"github.com/shivx/shivx/internal/golden/capture"
 	"github.com/shivx/shivx/internal/golden/format"
@@ -65,8 +65,7 @@ func (j *join) settleLinks(ctx context.Context, g *store.Golden, seen sight) err
 			return err
 		}
 		if _, wanted := files[e.Path]; wanted {
-			c := *e
-			files[e.Path] = &c
+			files[e.Path] = cloneEntry(e)
 		}
 	}
 	for _, p := range j.links {
@@ -74,28 +73,58 @@ func (j *join) settleLinks(ctx context.Context, g *store.Golden, seen sight) err
 		if was == nil {
 			return fmt.Errorf("%w: %s is another name of what is not there", ErrDamaged, p.path)
 		}
-		live := &single{}
-		if _, err := capture.Run(ctx, live, capture.Options{Roots: []string{seen.real(p.path)}}); err != nil {
+		change, err := seen.against(ctx, p, was)
+		if err != nil {
 			return err
-		}
-		change := Change{Path: p.path, Kind: Removed}
-		if live.entry != nil {
-			change = differs(was, live.entry)
-			change.Path = p.path
 		}
 		j.found = append(j.found, change)
 	}
 	return nil
 }
 
-// real is where a path of the state lies, with the links of the state's paths followed.
-func (s sight) real(path string) string {
-	for root, real := range s.links {
-		if format.Below(root, path) && real != "" {
-			return filepath.Clean(real + strings.TrimPrefix(path, root))
+// against compares what lives at the path of a pair with the file that was there.
+func (s sight) against(ctx context.Context, p pair, was *format.Entry) (Change, error) {
+	live, why := p.live, ""
+	if live == nil {
+		var err error
+		if live, why, err = readAgain(ctx, s.real(p.path)); err != nil {
+			return Change{}, err
 		}
 	}
-	return path
+	change := Change{Path: p.path, Kind: Removed, Detail: why}
+	if live != nil {
+		change = differs(was, live)
+		change.Path = p.path
+	}
+	return change, nil
+}
+
+// readAgain returns the entry of a path as if its file had no other name; nil: there is none, or, with a word why
+// not, it cannot be read.
+func readAgain(ctx context.Context, path string) (e *format.Entry, why string, err error) {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if ok && !info.Mode().IsRegular() {
+		// A link or a pipe can be no root of a capture.
+		e = &format.Entry{Path: path, Type: format.TypeFIFO, Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid}
+		if info.Mode().Type() == os.ModeSymlink {
+			e.Type = format.TypeSymlink
+			e.Link, err = os.Readlink(path)
+		}
+		return e, "", err
+	}
+	live := &single{}
+	r, err := capture.Run(ctx, live, capture.Options{Roots: []string{path}})
+	if err == nil && len(r.Faults) > 0 {
+		why = unreadable(r.Faults[0].Why)
+	}
+	return live.entry, why, err
 }
 
 // single takes the one entry of a capture.

@@ -2,11 +2,15 @@ package checkpoint
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden/format"
 	"github.com/shivx/shivx/internal/golden/restore"
 	"github.com/shivx/shivx/internal/golden/store"
@@ -16,6 +20,8 @@ import (
 type site struct {
 	// path as configured, real with the link followed that the state path may be.
 	path, real string
+	// root is the state path that it is or lies below, and to is where that really lies.
+	root, to string
 }
 
 // part is a golden of which only some paths are seen, as roots and where they really lie: so each of them is
@@ -26,10 +32,10 @@ type part struct {
 	sites  []site // in the order of where they lie
 	// turned says that the sites lie in another order than their paths.
 	turned bool
-	// outside are files that are not part of it but that a hard link is another name of which is, and
-	// names the first such link.
-	outside map[string]*format.Entry
-	names   map[string]string
+	// away are files of which a hard link comes before them, or that are not part of it at all; names is the
+	// first such link, which stands for the file.
+	away  map[string]*format.Entry
+	names map[string]string
 }
 
 var _ restore.Golden = (*part)(nil)
@@ -50,7 +56,7 @@ func partOf(ctx context.Context, g *store.Golden, sites []site) (*part, error) {
 			continue
 		}
 		there[s.path] = there[s.path] || s.path == e.Path
-		if e.Type == format.TypeHardlink && p.site(e.Link) == nil && p.names[e.Link] == "" {
+		if e.Type == format.TypeHardlink && p.precedes(e.Path, e.Link) && (p.names[e.Link] == "" || p.precedes(e.Path, p.names[e.Link])) {
 			p.names[strings.Clone(e.Link)] = strings.Clone(e.Path)
 		}
 	}
@@ -70,14 +76,11 @@ func (p *part) describe(there map[string]bool) {
 	}
 	h.Exclude = slices.Clone(h.Exclude)
 	h.Skipped = slices.Clone(h.Skipped)
+	moved := map[string]bool{} // state paths whose patterns hold where they lead to
 	for _, s := range p.sites {
-		if s.path == s.real {
-			continue
-		}
-		for _, pattern := range p.header.Exclude {
-			if rest, ok := strings.CutPrefix(pattern, quote(s.path)+"/"); ok {
-				h.Exclude = append(h.Exclude, quote(s.real)+"/"+rest)
-			}
+		if s.root != s.to && !moved[s.root] {
+			moved[s.root] = true
+			h.Exclude = append(h.Exclude, translate(h.Exclude, s.root, s.to)...)
 		}
 	}
 	for i, n := range h.Skipped {
@@ -85,23 +88,38 @@ func (p *part) describe(there map[string]bool) {
 	}
 }
 
-// fetch reads the files outside that hard links stand for.
+// precedes says whether an entry of the part comes before another one of the golden, which need not be part of it.
+func (p *part) precedes(path, other string) bool {
+	return p.site(other) == nil || format.ComparePaths(p.real(path), p.real(other)) < 0
+}
+
+// fetch reads the files that hard links stand for.
 func (p *part) fetch(ctx context.Context) error {
 	if len(p.names) == 0 {
 		return nil
 	}
-	p.outside = map[string]*format.Entry{}
+	p.away = map[string]*format.Entry{}
 	for e, err := range p.Golden.Entries(ctx) {
 		if err != nil {
 			return err
 		}
 		if p.names[e.Path] != "" {
-			c := *e
-			c.Blocks, c.Xattrs, c.Data = slices.Clone(e.Blocks), cloneXattrs(e.Xattrs), slices.Clone(e.Data)
-			p.outside[c.Path] = &c
+			p.away[strings.Clone(e.Path)] = cloneEntry(e)
+		}
+	}
+	for path, name := range p.names {
+		if p.away[path] == nil {
+			return fmt.Errorf("%w: %s is another name of what is not there", ErrDamaged, name)
 		}
 	}
 	return nil
+}
+
+// cloneEntry makes a copy that outlives the next entry.
+func cloneEntry(e *format.Entry) *format.Entry {
+	c := *e
+	c.Blocks, c.Xattrs, c.Data = slices.Clone(e.Blocks), cloneXattrs(e.Xattrs), slices.Clone(e.Data)
+	return &c
 }
 
 func cloneXattrs(list []format.Xattr) []format.Xattr {
@@ -161,9 +179,7 @@ func (p *part) pass(ctx context.Context, only *site, yield func(*format.Entry, e
 			continue
 		}
 		moved = *e
-		if e.Type == format.TypeHardlink {
-			p.relink(e, &moved)
-		}
+		p.relink(e, &moved)
 		moved.Path = s.real + e.Path[len(s.path):]
 		if !yield(&moved, nil) {
 			return false
@@ -172,32 +188,37 @@ func (p *part) pass(ctx context.Context, only *site, yield func(*format.Entry, e
 	return true
 }
 
-// relink has a hard link lead to where its file lies, or stand for the file when that is not part of this.
+// relink has a hard link lead to where its file lies, or stand for that file, which becomes a link to it then.
 func (p *part) relink(e, moved *format.Entry) {
-	target := e.Link
-	if first := p.names[target]; first == e.Path {
-		*moved = *p.outside[target]
-		return
-	} else if first != "" {
-		target = first
+	file := e.Path
+	if e.Type == format.TypeHardlink {
+		file = e.Link
 	}
-	moved.Link = p.real(target)
+	switch first := p.names[file]; {
+	case first != "" && first == e.Path:
+		*moved = *p.away[file]
+	case first != "":
+		*moved = format.Entry{Type: format.TypeHardlink, Link: p.real(first)}
+	case e.Type == format.TypeHardlink:
+		moved.Link = p.real(file)
+	}
 }
 
-// quote makes a path a pattern that matches it alone.
-func quote(path string) string {
-	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "]", `\]`, "{", `\{`, "}", `\}`).Replace(path)
-}
-
-// siteOf is the site of a path of the state as it lies now.
-func siteOf(paths []string, path string) site {
+// siteOf is the site of a path of the state as it lies now. One whose link leads nowhere has none: what was built
+// there would take the place of the link, on another file system than the one that is missing.
+func siteOf(paths []string, path string) (site, error) {
+	s := site{path: path, real: path, root: path, to: path}
 	for _, root := range paths {
-		if !format.Below(root, path) {
+		real, link := target(root)
+		if !link || !format.Below(root, path) {
 			continue
 		}
-		if real, link := target(root); link && real != "" {
-			return site{path: path, real: filepath.Clean(real + path[len(root):])}
+		if real == "" {
+			leads, err := os.Readlink(root)
+			return s, shivx.Hint(errors.Join(fmt.Errorf("%s is a link to %s, which is not there", root, leads), err),
+				"mount the file system that "+leads+" lies on, or have the link lead to where the state is to be")
 		}
+		return site{path: path, real: filepath.Clean(real + path[len(root):]), root: root, to: real}, nil
 	}
-	return site{path: path, real: path}
+	return s, nil
 }

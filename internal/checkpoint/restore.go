@@ -21,9 +21,11 @@ type Changes struct {
 	Restored []string
 	// Removed paths did not exist when the checkpoint was taken.
 	Removed []string
-	// Unchanged paths held the checkpoint's content already.
+	// Unchanged paths held the checkpoint's content already, or are not known to it as they could not be read
+	// when it was taken.
 	Unchanged []string
-	// Kept folders hold the state from before the restore.
+	// Kept folders hold the state from before the restore. There are some, whatever was asked for, where it
+	// had files that could not be read.
 	Kept []string
 	// Files counts the files, folders and links that were written, Bytes the sizes of the files.
 	Files, Bytes int64
@@ -81,7 +83,11 @@ func (s *Store) restore(ctx context.Context, id string, r *restoring) error {
 	if err != nil {
 		return fmt.Errorf("complete the restore that was interrupted: %w", err)
 	}
-	sites, err := r.sites(ctx, g, c, before)
+	seen, err := s.see(stateOf(c))
+	if err != nil {
+		return err
+	}
+	sites, err := r.sites(ctx, g, c, seen, before)
 	if err != nil || len(sites) == 0 {
 		return err
 	}
@@ -100,19 +106,18 @@ func (s *Store) restore(ctx context.Context, id string, r *restoring) error {
 }
 
 // sites lists what differs from the checkpoint.
-func (r *restoring) sites(ctx context.Context, g *store.Golden, c Checkpoint, before *settled) ([]site, error) {
-	seen, err := see(stateOf(c))
-	if err != nil {
-		return nil, err
-	}
-	seen.exclude = c.Exclude
-	paths := c.Paths
+func (r *restoring) sites(ctx context.Context, g *store.Golden, c Checkpoint, seen sight, before *settled) ([]site, error) {
+	paths, err := c.Paths, error(nil)
 	if len(r.only) > 0 {
 		if paths, err = chosen(c, r.only); err != nil {
 			return nil, err
 		}
 	}
-	delta, err := compare(ctx, g, c.ID, seen)
+	if err := seen.checkHeld(paths); err != nil {
+		return nil, err
+	}
+	seen.exclude = c.Exclude
+	delta, unread, err := compare(ctx, g, c.ID, seen)
 	if err != nil {
 		return nil, err
 	}
@@ -124,10 +129,15 @@ func (r *restoring) sites(ctx context.Context, g *store.Golden, c Checkpoint, be
 	}
 	var sites []site
 	for _, p := range paths {
-		at := siteOf(c.Paths, p)
+		at, err := siteOf(c.Paths, p)
 		switch {
 		case len(delta.Within([]string{p}).Changes) > 0:
+			if err != nil {
+				return nil, err
+			}
 			sites = append(sites, at)
+			// No checkpoint has what cannot be read, and somebody may be able to save some of it.
+			r.keep = r.keep || slices.ContainsFunc(unread, func(bad string) bool { return format.Below(p, bad) })
 		case before != nil && slices.Contains(before.paths, at.real):
 			r.changes.Restored = append(r.changes.Restored, p)
 		default:
@@ -135,6 +145,17 @@ func (r *restoring) sites(ctx context.Context, g *store.Golden, c Checkpoint, be
 		}
 	}
 	return sites, nil
+}
+
+// checkHeld refuses to restore paths that lie in another path of the checkpoint by now, which would take both.
+func (s *sight) checkHeld(paths []string) error {
+	for _, p := range paths {
+		if !slices.ContainsFunc(s.paths, func(root string) bool { return format.Below(root, p) }) {
+			return shivx.Hint(fmt.Errorf("%s leads to %s now, which belongs to another path of the state", p, place(p)),
+				"have the link lead to where it led when the checkpoint was taken, or restore single paths")
+		}
+	}
+	return nil
 }
 
 // chosen are the paths that were asked for by name, clean, in order, none inside another.
@@ -149,7 +170,11 @@ func chosen(c Checkpoint, only []string) ([]string, error) {
 		}
 		// A folder on the way that is gone, or has become something else, cannot take it up.
 		for dir := filepath.Dir(p); dir != filepath.Dir(c.Paths[at]) && p != c.Paths[at]; dir = filepath.Dir(dir) {
-			if info, err := os.Lstat(siteOf(c.Paths, dir).real); err != nil || !info.IsDir() {
+			above, err := siteOf(c.Paths, dir)
+			if err != nil {
+				return nil, err
+			}
+			if info, err := os.Lstat(above.real); err != nil || !info.IsDir() {
 				return nil, shivx.Hint(fmt.Errorf("%s cannot be restored: %s is not a folder", p, dir), "restore all of "+c.Paths[at])
 			}
 		}

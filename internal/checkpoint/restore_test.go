@@ -130,3 +130,18 @@ func TestRestoreIntoAMountPoint(t *testing.T) {
 	_, err = s.Restore(context.Background(), outer, nil)
 	require.ErrorContains(t, err, "another file system is mounted below it")
 }
+
+// TestWhatIsExcludedBelowALinkedPathStays: a part of it is restored, and the pattern is that of the whole.
+func TestWhatIsExcludedBelowALinkedPathStays(t *testing.T) {
+	s, dir := newStore(t), t.TempDir()
+	write(t, dir+"/data/app/db/data", "good")
+	write(t, dir+"/data/app/db/x.log", "1")
+	require.NoError(t, os.Symlink(dir+"/data/app", dir+"/app"))
+	c := take(t, s, "k", config.State{Paths: []string{dir + "/app"}, Exclude: []string{"**/*.log"}})
+	write(t, dir+"/data/app/db/data", "bad")
+	write(t, dir+"/data/app/db/x.log", "1 2")
+	_, err := s.Restore(context.Background(), c, nil, Only(dir+"/app/db"))
+	require.NoError(t, err)
+	require.Equal(t, "good", read(t, dir+"/data/app/db/data"))
+	require.Equal(t, "1 2", read(t, dir+"/data/app/db/x.log"))
+}

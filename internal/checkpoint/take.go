@@ -2,14 +2,9 @@ package checkpoint
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
-	"os"
-	"path/filepath"
-	"runtime"
-	"slices"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/shivx/shivx"
@@ -17,6 +12,7 @@ import (
 	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/internal/golden/capture"
 	"github.com/shivx/shivx/internal/golden/format"
+	"github.com/shivx/shivx/internal/golden/store"
 )
 
 // Order asks for a checkpoint.
@@ -50,7 +46,7 @@ func (s *Store) take(ctx context.Context, o Order) (Checkpoint, error) {
 	if err := checkName(o.Component, o.Kind); err != nil {
 		return Checkpoint{}, err
 	}
-	w, err := see(o.State)
+	w, err := s.see(o.State)
 	if err != nil {
 		return Checkpoint{}, err
 	}
@@ -66,17 +62,13 @@ func (s *Store) take(ctx context.Context, o Order) (Checkpoint, error) {
 		return Checkpoint{}, err
 	}
 	defer g.Close()
-	known, _, err := g.known(ctx, o.Component)
+	known, bad, err := g.known(ctx, o.Component)
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	number := 0
 	for _, c := range known {
 		if c.Kind == o.Kind && c.Key == o.Key {
 			return c, nil
-		}
-		if c.Kind == o.Kind {
-			number = max(number, c.number)
 		}
 	}
 	if err := runBefore(ctx, o.State.Before); err != nil {
@@ -85,7 +77,27 @@ func (s *Store) take(ctx context.Context, o Order) (Checkpoint, error) {
 	if len(known) > 0 {
 		w.previous = &known[len(known)-1]
 	}
-	return s.store(ctx, g, o, w, fmt.Sprintf("%06d", number+1))
+	return s.store(ctx, g, o, w, nextNumber(known, bad, set))
+}
+
+// mostNumber is more checkpoints than a set ever has: a name that says more is none that we gave.
+const mostNumber = 1_000_000_000
+
+// nextNumber is the number that follows all of a set. Those signed by a key that is not trusted count as well: it
+// may be the host's old one, and once it is trusted again they must not be newer than what was taken since.
+func nextNumber(known []Checkpoint, bad []store.Info, set string) string {
+	number := 0
+	for _, c := range known {
+		if setOf(c.Component, c.Kind) == set {
+			number = max(number, c.number)
+		}
+	}
+	for _, i := range bad {
+		if n, err := strconv.Atoi(i.Header.Name); err == nil && i.Set == set && n < mostNumber {
+			number = max(number, n)
+		}
+	}
+	return fmt.Sprintf("%06d", number+1)
 }
 
 // store captures the state into the store.
@@ -109,7 +121,7 @@ func (s *Store) store(ctx context.Context, g opened, o Order, seen sight, number
 	defer w.Abort()
 	r, err := capture.Run(ctx, newSink(w, s.home), opts)
 	if err == nil {
-		err = complete(r)
+		err = complete(o.Kind, r)
 	}
 	if err == nil && o.Confirm != nil {
 		err = o.Confirm(ctx)
@@ -117,6 +129,7 @@ func (s *Store) store(ctx context.Context, g opened, o Order, seen sight, number
 	if err != nil {
 		return Checkpoint{}, err
 	}
+	r.Skipped = append(r.Skipped, seen.dangling()...)
 	made, err := w.Commit(ctx, format.Header{
 		Set: setOf(o.Component, o.Kind), Host: s.host, Name: number, Run: o.Key, Kind: format.KindBackup, Taken: time.Since(began).Seconds(),
 		Roots: r.Roots, Missing: r.Missing, Exclude: opts.Exclude, Unstable: r.Unstable, Skipped: r.Skipped,
@@ -140,77 +153,17 @@ func runBefore(ctx context.Context, before *config.Command) error {
 	return nil
 }
 
-// complete refuses what lacks something: a restore would remove it.
-func complete(r capture.Result) error {
+// complete refuses what lacks something: of a healthy checkpoint a restore makes the whole state. One of a fault
+// may lack what cannot be read, such as a file on a bad sector, or nothing could be done about that fault. A
+// restore of it leaves what it lacks as it is, so all of that must be listed.
+func complete(kind Kind, r capture.Result) error {
 	switch {
-	case r.Entries == 0:
+	case r.Unreadable == 0 && r.Entries == 0:
 		return ErrNothing
-	case r.Unreadable == 0:
+	case r.Unreadable == 0, kind == KindFault && r.SkippedCount <= int64(len(r.Skipped)):
 		return nil
 	}
 	first := r.Faults[0]
 	return shivx.Hint(fmt.Errorf("%d files could not be read, such as %s: %s", r.Unreadable, first.Path, first.Why),
 		"run the agent as root, repair the disk, or list them under state.exclude")
-}
-
-// sight is what of a host the state of a component is.
-type sight struct {
-	// paths are those of the state, clean, in order, none inside another.
-	paths   []string
-	exclude []string
-	// links lead from paths that are symbolic links to what is meant by them; "": to nothing.
-	links map[string]string
-	// previous is the checkpoint whose entries tell what is unchanged.
-	previous *Checkpoint
-}
-
-// see looks up where the state lies.
-func see(state config.State) (sight, error) {
-	var clean []string
-	for _, p := range state.Paths {
-		if !filepath.IsAbs(p) || strings.ContainsRune(p, 0) {
-			return sight{}, fmt.Errorf("state path %q is not absolute", p)
-		}
-		if p = filepath.Clean(p); p == "/" {
-			return sight{}, errors.New(`state path "/" is too much; name the folders of the component`)
-		}
-		clean = append(clean, p)
-	}
-	slices.SortFunc(clean, format.ComparePaths)
-	s := sight{exclude: state.Globs(), links: map[string]string{}}
-	for _, p := range clean {
-		if n := len(s.paths); n > 0 && format.Below(s.paths[n-1], p) {
-			continue
-		}
-		s.paths = append(s.paths, p)
-		if real, link := target(p); link {
-			s.links[p] = real
-		}
-	}
-	return s, nil
-}
-
-// options are those of a capture that follows the links.
-func (s sight) options() capture.Options {
-	o := capture.Options{Roots: s.paths, Exclude: s.exclude, Overlays: map[string]string{}, Workers: min(mostWorkers, max(2, runtime.GOMAXPROCS(0)))}
-	for path, real := range s.links {
-		if real == "" {
-			o.Absent = append(o.Absent, path)
-			continue
-		}
-		o.Overlays[path], o.Live = real, append(o.Live, path)
-	}
-	return o
-}
-
-// target says whether a path is a symbolic link, and where it leads; "": nowhere.
-func target(path string) (real string, link bool) {
-	if _, err := os.Readlink(path); err != nil {
-		return "", false
-	}
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return "", true
-	}
-	return real, true
 }

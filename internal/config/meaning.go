@@ -76,6 +76,7 @@ func (d *decoder) checkComponent(c *Component) {
 		k := &c.Checks[i]
 		checks.add(nameOrSelf(d, &k.Name, k), k.Name, "check")
 	}
+	d.checkState(&c.State)
 	if d.has(&c.Isolate) {
 		d.checkUse(&c.Isolate, "isolate")
 	}

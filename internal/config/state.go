@@ -2,6 +2,7 @@ package config
 
 import (
 	"path/filepath"
+	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
 )
@@ -21,4 +22,16 @@ func (s State) Globs() []string {
 		}
 	}
 	return globs
+}
+
+// checkState refuses paths that hold paths.var, as far as names tell: each checkpoint would hold those before it, and
+// a restore would put the checkpoints and the ledgers back as well.
+func (d *decoder) checkState(s *State) {
+	vars := d.cfg.Paths.Var
+	for i, p := range s.Paths {
+		if filepath.IsAbs(p) && strings.HasPrefix(vars+"/", strings.TrimSuffix(filepath.Clean(p), "/")+"/") {
+			d.add(d.at(&s.Paths[i]), "paths.var lies in it, with the checkpoints themselves",
+				"name only what the component itself writes to, or move \"paths.var\" elsewhere")
+		}
+	}
 }

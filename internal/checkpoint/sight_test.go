@@ -1,0 +1,137 @@
+package checkpoint
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/config"
+)
+
+func read(t testing.TB, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return string(text)
+}
+
+func TestAStatePathIsNeverTheStoreItself(t *testing.T) {
+	dir, ctx := t.TempDir(), context.Background()
+	write(t, dir+"/app/data", "1")
+	require.NoError(t, os.Symlink(dir+"/app", dir+"/link"))
+	require.NoError(t, os.Symlink(dir, dir+"/up"))
+	s, err := Open(Options{Var: dir + "/app/var"})
+	require.NoError(t, err)
+	for name, path := range map[string]string{
+		"above": dir + "/app", "var": dir + "/app/var", "a link to above": dir + "/link", "through a link": dir + "/up/app",
+		"var through a link": dir + "/link/var", "the store": s.home, "in the store": s.home + "/store/none/yet",
+		"in the store through a link": dir + "/link/var/checkpoints/store",
+	} {
+		_, err := s.Take(ctx, Order{Key: "k", Component: "redis", Kind: KindHealthy, State: config.State{Paths: []string{path}, Exclude: []string{"var"}}})
+		require.ErrorContains(t, err, "where ShivX keeps its checkpoints", name)
+		require.Contains(t, shivx.HintOf(err), "paths.var", name)
+	}
+	write(t, dir+"/app/var/work/dump/file", "1")
+	take(t, s, "k", config.State{Paths: []string{dir + "/app/data", dir + "/app/var/work/dump"}})
+}
+
+func TestACheckpointThatHoldsTheStoreIsNotRestored(t *testing.T) {
+	dir, ctx := t.TempDir(), context.Background()
+	write(t, dir+"/app/data", "good")
+	other := newStore(t)
+	c := take(t, other, "k", config.State{Paths: []string{dir + "/app"}})
+	// The same store, once it lies where it should not.
+	require.NoError(t, os.Rename(filepath.Dir(other.home), dir+"/app/var"))
+	s, err := Open(Options{Var: dir + "/app/var"})
+	require.NoError(t, err)
+	write(t, dir+"/app/data", "bad")
+	_, err = s.Restore(ctx, c, nil)
+	require.ErrorContains(t, err, "where ShivX keeps its checkpoints")
+	require.FileExists(t, filepath.Join(s.home, storeDir, "goldens", c.ID+".golden"))
+	_, err = s.Compare(ctx, c, config.State{Paths: c.Paths})
+	require.Error(t, err)
+}
+
+// TestPathsThatLinksMakeOne: what two paths lead to is kept once, and can be put back.
+func TestPathsThatLinksMakeOne(t *testing.T) {
+	for name, link := range map[string]struct{ target, exclude string }{
+		"below another": {"releases/42", "*.log"}, "another": {"releases", "42/*.log"}, "above another": {".", "42/*.log"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, dir, ctx := newStore(t), t.TempDir(), context.Background()
+			write(t, dir+"/app/releases/42/data", "good")
+			write(t, dir+"/app/releases/42/app.log", "1")
+			write(t, dir+"/app/releases/41/data", "good")
+			require.NoError(t, os.Symlink(link.target, dir+"/app/current"))
+			state := config.State{Paths: []string{dir + "/app/current", dir + "/app/releases"}, Exclude: []string{link.exclude}}
+			c := take(t, s, "k", state)
+			require.Len(t, c.Paths, 1)
+			write(t, dir+"/app/releases/42/data", "bad")
+			write(t, dir+"/app/releases/42/app.log", "1 2")
+			write(t, dir+"/app/releases/41/data", "bad")
+			changes, err := s.Restore(ctx, c, nil)
+			require.NoError(t, err)
+			require.Equal(t, c.Paths, changes.Restored)
+			require.Equal(t, "good", read(t, dir+"/app/releases/42/data"))
+			require.Equal(t, "good", read(t, dir+"/app/releases/41/data"))
+			require.Equal(t, "1 2", read(t, dir+"/app/releases/42/app.log"))
+			d, err := s.Compare(ctx, c, state)
+			require.NoError(t, err)
+			require.Empty(t, d.Changes)
+		})
+	}
+}
+
+func TestALinkThatLeadsIntoAnotherPathByNow(t *testing.T) {
+	s, dir, ctx := newStore(t), t.TempDir(), context.Background()
+	write(t, dir+"/old/data", "old")
+	write(t, dir+"/releases/42/data", "good")
+	require.NoError(t, os.Symlink("old", dir+"/current"))
+	c := take(t, s, "k", config.State{Paths: []string{dir + "/current", dir + "/releases"}})
+	require.NoError(t, os.Remove(dir+"/current"))
+	require.NoError(t, os.Symlink("releases/42", dir+"/current"))
+	write(t, dir+"/releases/42/data", "bad")
+	_, err := s.Restore(ctx, c, nil)
+	require.ErrorContains(t, err, "belongs to another path of the state")
+	require.NotEmpty(t, shivx.HintOf(err))
+	require.Equal(t, "bad", read(t, dir+"/releases/42/data"))
+	_, err = s.Restore(ctx, c, nil, Only(dir+"/releases"))
+	require.NoError(t, err)
+	require.Equal(t, "good", read(t, dir+"/releases/42/data"))
+}
+
+// TestALinkToWhatIsNotMounted: a restore builds nothing in its place, and takes nothing away once it is mounted.
+func TestALinkToWhatIsNotMounted(t *testing.T) {
+	s, dir, ctx := newStore(t), t.TempDir(), context.Background()
+	write(t, dir+"/mnt/db/data", "good")
+	write(t, dir+"/conf", "good")
+	require.NoError(t, os.Symlink(dir+"/mnt/db", dir+"/db"))
+	state := config.State{Paths: []string{dir + "/conf", dir + "/db"}}
+	healthy := take(t, s, "k", state)
+	require.NoError(t, os.Rename(dir+"/mnt/db", dir+"/mnt/away"))
+	write(t, dir+"/conf", "bad")
+	fault, err := s.Take(ctx, Order{Key: "f", Component: "redis", Kind: KindFault, State: state})
+	require.NoError(t, err)
+	require.Equal(t, []string{dir + "/db"}, fault.Missing)
+	for _, only := range [][]string{nil, {dir + "/db"}, {dir + "/db/data"}} {
+		_, err = s.Restore(ctx, healthy, nil, Only(only...))
+		require.ErrorContains(t, err, "which is not there")
+		require.Contains(t, shivx.HintOf(err), "mount")
+	}
+	require.Equal(t, "bad", read(t, dir+"/conf"), "the restore was half done")
+	link, err := os.Readlink(dir + "/db")
+	require.NoError(t, err)
+	require.Equal(t, dir+"/mnt/db", link)
+	_, err = s.Restore(ctx, healthy, nil, Only(dir+"/conf"))
+	require.NoError(t, err)
+
+	require.NoError(t, os.Rename(dir+"/mnt/away", dir+"/mnt/db"))
+	_, err = s.Restore(ctx, fault, nil)
+	require.NoError(t, err)
+	require.Equal(t, "bad", read(t, dir+"/conf"))
+	require.Equal(t, "good", read(t, dir+"/mnt/db/data"))
+}
