@@ -53,8 +53,7 @@ func (s *Store) see(state config.State) (sight, error) {
 			seen.links[p] = real
 		}
 	}
-	seen.disentangle()
-	return seen, nil
+	return seen, seen.disentangle()
 }
 
 // apart refuses a path that holds the checkpoints, or lies among them. Each checkpoint would hold all of those
@@ -99,8 +98,9 @@ func place(path string) string {
 }
 
 // disentangle drops each path that leads to, or into, what another one holds: both cannot be swapped, and the
-// other one's checkpoint has it. What was excluded below it is so below the other one.
-func (s *sight) disentangle() {
+// other one's checkpoint has it. What was excluded below it is so below the other one. One that is itself excluded there
+// would be in no checkpoint at all, and is refused.
+func (s *sight) disentangle() error {
 	places := map[string]string{}
 	for _, p := range s.paths {
 		places[p] = place(p)
@@ -118,10 +118,16 @@ func (s *sight) disentangle() {
 			continue
 		}
 		holder := s.paths[at]
-		s.exclude = append(s.exclude, translate(s.exclude, p, holder+strings.TrimPrefix(places[p], places[holder]))...)
+		name := holder + strings.TrimPrefix(places[p], places[holder])
+		if leftOut(name, holder, s.exclude) {
+			return shivx.Hint(fmt.Errorf("state path %s leads to %s, which state.exclude leaves out of the state path %s", p, name, holder),
+				"make the pattern narrower, or remove "+p+" from state.paths")
+		}
+		s.exclude = append(s.exclude, translate(s.exclude, p, name)...)
 		delete(s.links, p)
 	}
 	slices.SortFunc(s.paths, format.ComparePaths)
+	return nil
 }
 
 func (s *sight) linked(path string) int {

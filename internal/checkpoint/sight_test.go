@@ -86,6 +86,24 @@ func TestPathsThatLinksMakeOne(t *testing.T) {
 	}
 }
 
+// TestALinkToWhatAnotherPathExcludes: no checkpoint would have it, and nobody would know.
+func TestALinkToWhatAnotherPathExcludes(t *testing.T) {
+	s, dir := newStore(t), t.TempDir()
+	write(t, dir+"/app/releases/42/data", "good")
+	write(t, dir+"/app/conf", "good")
+	require.NoError(t, os.Symlink(dir+"/app/releases/42", dir+"/current"))
+	o := Order{Key: "k", Component: "redis", Kind: KindHealthy, State: config.State{
+		Paths: []string{dir + "/app", dir + "/current"}, Exclude: []string{"releases"},
+	}}
+	_, err := s.Take(context.Background(), o)
+	require.ErrorContains(t, err, "which state.exclude leaves out of the state path "+dir+"/app")
+	require.Contains(t, shivx.HintOf(err), "narrower")
+	o.State.Exclude = []string{"releases/41"}
+	c, err := s.Take(context.Background(), o)
+	require.NoError(t, err)
+	require.Equal(t, []string{dir + "/app"}, c.Paths)
+}
+
 func TestALinkThatLeadsIntoAnotherPathByNow(t *testing.T) {
 	s, dir, ctx := newStore(t), t.TempDir(), context.Background()
 	write(t, dir+"/old/data", "old")
