@@ -37,19 +37,26 @@ func (s *Store) compare(ctx context.Context, c Checkpoint, state config.State) (
 		return Delta{}, err
 	}
 	seen.exclude = slices.Concat(c.Exclude, seen.exclude)
-	d, _, err := compare(ctx, g, c.ID, seen)
-	return d, err
+	found, err := compare(ctx, g, c.ID, seen)
+	return found.delta, err
+}
+
+// compared is what a comparison has found.
+type compared struct {
+	delta Delta
+	// unread are live files that cannot be read, and that a restore would take away.
+	unread []string
 }
 
 // compare captures the live state to nowhere, and joins its entries with those of the golden. Files that
-// nobody has touched since are not read: the golden's entries say so. Live files that cannot be read are named.
-func compare(ctx context.Context, g *store.Golden, id string, seen sight) (d Delta, unread []string, err error) {
+// nobody has touched since are not read: the golden's entries say so.
+func compare(ctx context.Context, g *store.Golden, id string, seen sight) (compared, error) {
 	if len(seen.paths) == 0 {
-		return Delta{Checkpoint: id}, nil, nil
+		return compared{delta: Delta{Checkpoint: id}}, nil
 	}
 	for _, p := range seen.exclude {
 		if !doublestar.ValidatePattern(p) {
-			return d, nil, fmt.Errorf("%q is not a glob pattern", p)
+			return compared{}, fmt.Errorf("%q is not a glob pattern", p)
 		}
 	}
 	h := g.Header()
@@ -61,7 +68,7 @@ func compare(ctx context.Context, g *store.Golden, id string, seen sight) (d Del
 	defer stop()
 	j.next = next
 	if err := j.advance(); err != nil {
-		return d, nil, err
+		return compared{}, err
 	}
 	o := seen.options()
 	o.Previous = iter.Seq2[*format.Entry, error](g.Entries(ctx))
@@ -69,16 +76,17 @@ func compare(ctx context.Context, g *store.Golden, id string, seen sight) (d Del
 	if err == nil {
 		err = j.rest()
 	}
+	var unread []string
 	if err == nil {
 		unread = j.settleUnread(r.Faults)
 		err = errors.Join(j.settleLinks(ctx, g, seen), j.settleSparse(ctx, g, seen))
 	}
 	if err != nil {
-		return d, nil, err
+		return compared{}, err
 	}
-	d = tally(j.found)
-	d.Checkpoint = id
-	return d, unread, nil
+	found := compared{delta: tally(j.found), unread: unread}
+	found.delta.Checkpoint = id
+	return found, nil
 }
 
 // want are the entries of a golden that are compared.

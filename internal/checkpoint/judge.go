@@ -48,7 +48,8 @@ func (d Delta) String() string {
 		d.Added, d.Removed, d.Changed, d.Shrunk, d.Unchanged)
 }
 
-// Within returns the part of d that lies at or below paths; what is unchanged is not counted.
+// Within returns the part of d that lies at or below paths, which are as the checkpoint has them: see
+// [Checkpoint.Held]. What is unchanged is not counted.
 func (d Delta) Within(paths []string) Delta {
 	part := tally(slices.DeleteFunc(slices.Clone(d.Changes), func(c Change) bool {
 		return !slices.ContainsFunc(paths, func(p string) bool { return format.Below(filepath.Clean(p), c.Path) })

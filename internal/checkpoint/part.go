@@ -2,15 +2,11 @@ package checkpoint
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden/format"
 	"github.com/shivx/shivx/internal/golden/restore"
 	"github.com/shivx/shivx/internal/golden/store"
@@ -202,23 +198,4 @@ func (p *part) relink(e, moved *format.Entry) {
 	case e.Type == format.TypeHardlink:
 		moved.Link = p.real(file)
 	}
-}
-
-// siteOf is the site of a path of the state as it lies now. One whose link leads nowhere has none: what was built
-// there would take the place of the link, on another file system than the one that is missing.
-func siteOf(paths []string, path string) (site, error) {
-	s := site{path: path, real: path, root: path, to: path}
-	for _, root := range paths {
-		real, link := target(root)
-		if !link || !format.Below(root, path) {
-			continue
-		}
-		if real == "" {
-			leads, err := os.Readlink(root)
-			return s, shivx.Hint(errors.Join(fmt.Errorf("%s is a link to %s, which is not there", root, leads), err),
-				"mount the file system that "+leads+" lies on, or have the link lead to where the state is to be")
-		}
-		return site{path: path, real: filepath.Clean(real + path[len(root):]), root: root, to: real}, nil
-	}
-	return s, nil
 }

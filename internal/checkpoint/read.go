@@ -47,14 +47,14 @@ type File struct {
 const mostRead = 256 << 20
 
 // ReadFile returns the content of one file of a checkpoint. The error wraps os.ErrNotExist when the checkpoint
-// does not hold it.
+// does not hold it. Links that lead to what it holds are followed.
 func (s *Store) ReadFile(ctx context.Context, c Checkpoint, path string) ([]byte, File, error) {
-	g, _, release, err := s.use(ctx, c.ID)
+	g, c, release, err := s.use(ctx, c.ID)
 	if err != nil {
 		return nil, File{}, err
 	}
 	defer release()
-	e, err := fileOf(ctx, g, filepath.Clean(path))
+	e, err := fileOf(ctx, g, c.named(filepath.Clean(path)).name)
 	if err != nil {
 		return nil, File{}, fmt.Errorf("checkpoint %s: %w", c.ID, hinted(err))
 	}

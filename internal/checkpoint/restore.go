@@ -7,9 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
-	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden/format"
 	"github.com/shivx/shivx/internal/golden/restore"
 	"github.com/shivx/shivx/internal/golden/store"
@@ -37,7 +35,7 @@ type RestoreOption func(*restoring)
 // KeepOld keeps the state from before the restore in a folder beside each path.
 func KeepOld() RestoreOption { return func(r *restoring) { r.keep = true } }
 
-// Only restores the given paths, each a state path of the checkpoint or below one.
+// Only restores the given paths, each a state path of the checkpoint or below one, or led there by links.
 func Only(paths ...string) RestoreOption { return func(r *restoring) { r.only = paths } }
 
 // restoreLock begins the name of the lock of who works on a component's files or folders of checkpoints.
@@ -83,12 +81,11 @@ func (s *Store) restore(ctx context.Context, id string, r *restoring) error {
 	if err != nil {
 		return fmt.Errorf("complete the restore that was interrupted: %w", err)
 	}
-	seen, err := s.see(stateOf(c))
+	seen, sites, err := s.aim(ctx, g, c, r.only)
 	if err != nil {
 		return err
 	}
-	sites, err := r.sites(ctx, g, c, seen, before)
-	if err != nil || len(sites) == 0 {
+	if sites, err = r.differing(ctx, g, c, seen, sites, before); err != nil || len(sites) == 0 {
 		return err
 	}
 	p, err := partOf(ctx, g, sites)
@@ -105,19 +102,10 @@ func (s *Store) restore(ctx context.Context, id string, r *restoring) error {
 	return r.swap(ctx, p)
 }
 
-// sites lists what differs from the checkpoint.
-func (r *restoring) sites(ctx context.Context, g *store.Golden, c Checkpoint, seen sight, before *settled) ([]site, error) {
-	paths, err := c.Paths, error(nil)
-	if len(r.only) > 0 {
-		if paths, err = chosen(c, r.only); err != nil {
-			return nil, err
-		}
-	}
-	if err := seen.checkHeld(paths); err != nil {
-		return nil, err
-	}
+// differing returns those of the sites that differ from the checkpoint.
+func (r *restoring) differing(ctx context.Context, g *store.Golden, c Checkpoint, seen sight, all []site, before *settled) ([]site, error) {
 	seen.exclude = c.Exclude
-	delta, unread, err := compare(ctx, g, c.ID, seen)
+	found, err := compare(ctx, g, c.ID, seen)
 	if err != nil {
 		return nil, err
 	}
@@ -128,73 +116,19 @@ func (r *restoring) sites(ctx context.Context, g *store.Golden, c Checkpoint, se
 		r.changes.Kept = before.kept
 	}
 	var sites []site
-	for _, p := range paths {
-		at, err := siteOf(c.Paths, p)
+	for _, at := range all {
 		switch {
-		case len(delta.Within([]string{p}).Changes) > 0:
-			if err != nil {
-				return nil, err
-			}
+		case len(found.delta.Within([]string{at.path}).Changes) > 0:
 			sites = append(sites, at)
 			// No checkpoint has what cannot be read, and somebody may be able to save some of it.
-			r.keep = r.keep || slices.ContainsFunc(unread, func(bad string) bool { return format.Below(p, bad) })
+			r.keep = r.keep || slices.ContainsFunc(found.unread, func(bad string) bool { return format.Below(at.path, bad) })
 		case before != nil && slices.Contains(before.paths, at.real):
-			r.changes.Restored = append(r.changes.Restored, p)
+			r.changes.Restored = append(r.changes.Restored, at.path)
 		default:
-			r.changes.Unchanged = append(r.changes.Unchanged, p)
+			r.changes.Unchanged = append(r.changes.Unchanged, at.path)
 		}
 	}
 	return sites, nil
-}
-
-// checkHeld refuses to restore paths that lie in another path of the checkpoint by now, which would take both.
-func (s *sight) checkHeld(paths []string) error {
-	for _, p := range paths {
-		if !slices.ContainsFunc(s.paths, func(root string) bool { return format.Below(root, p) }) {
-			return shivx.Hint(fmt.Errorf("%s leads to %s now, which belongs to another path of the state", p, place(p)),
-				"have the link lead to where it led when the checkpoint was taken, or restore single paths")
-		}
-	}
-	return nil
-}
-
-// chosen are the paths that were asked for by name, clean, in order, none inside another.
-func chosen(c Checkpoint, only []string) ([]string, error) {
-	var paths []string
-	for _, p := range only {
-		p = filepath.Clean(p)
-		at := slices.IndexFunc(c.Paths, func(root string) bool { return format.Below(root, p) })
-		if at < 0 || leftOut(p, c.Paths[at], c.Exclude) {
-			return nil, shivx.Hint(fmt.Errorf("%s is not part of the checkpoint", p),
-				"it holds "+strings.Join(c.Paths, ", ")+" without what state.exclude names")
-		}
-		// A folder on the way that is gone, or has become something else, cannot take it up.
-		for dir := filepath.Dir(p); dir != filepath.Dir(c.Paths[at]) && p != c.Paths[at]; dir = filepath.Dir(dir) {
-			above, err := siteOf(c.Paths, dir)
-			if err != nil {
-				return nil, err
-			}
-			if info, err := os.Lstat(above.real); err != nil || !info.IsDir() {
-				return nil, shivx.Hint(fmt.Errorf("%s cannot be restored: %s is not a folder", p, dir), "restore all of "+c.Paths[at])
-			}
-		}
-		paths = append(paths, p)
-	}
-	slices.SortFunc(paths, format.ComparePaths)
-	paths = slices.Compact(paths)
-	return slices.DeleteFunc(slices.Clone(paths), func(p string) bool {
-		return slices.ContainsFunc(paths, func(q string) bool { return p != q && format.Below(q, p) })
-	}), nil
-}
-
-// leftOut says whether path or a folder above it, below root, is excluded.
-func leftOut(path, root string, exclude []string) bool {
-	for p := path; p != root; p = filepath.Dir(p) {
-		if matches(exclude, p) {
-			return true
-		}
-	}
-	return false
 }
 
 // swap stages the part and brings it into place.

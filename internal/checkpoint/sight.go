@@ -176,12 +176,28 @@ func (s sight) real(path string) string {
 	return path
 }
 
+// site is that of a path of the state as it lies now.
+func (s sight) site(path string) site {
+	for root, real := range s.links {
+		if format.Below(root, path) && real != "" {
+			return site{path: path, real: filepath.Clean(real + path[len(root):]), root: root, to: real}
+		}
+	}
+	return site{path: path, real: path, root: path, to: path}
+}
+
+// gone says that a path is a link that leads to nothing.
+func (s sight) gone(path string) bool {
+	real, link := s.links[path]
+	return link && real == ""
+}
+
 // dangling lists the links that lead nowhere. What they were to lead to may be there, on a file system that is not
 // mounted: that a restore must not remove.
 func (s sight) dangling() []format.Note {
 	var list []format.Note
 	for _, p := range s.paths {
-		if real, link := s.links[p]; link && real == "" {
+		if s.gone(p) {
 			list = append(list, format.Note{Path: p, Why: "a link that leads nowhere"})
 		}
 	}

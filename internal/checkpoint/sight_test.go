@@ -58,8 +58,9 @@ func TestACheckpointThatHoldsTheStoreIsNotRestored(t *testing.T) {
 
 // TestPathsThatLinksMakeOne: what two paths lead to is kept once, and can be put back.
 func TestPathsThatLinksMakeOne(t *testing.T) {
-	for name, link := range map[string]struct{ target, exclude string }{
-		"below another": {"releases/42", "*.log"}, "another": {"releases", "42/*.log"}, "above another": {".", "42/*.log"},
+	for name, link := range map[string]struct{ target, exclude, data string }{
+		"below another": {"releases/42", "*.log", "data"}, "another": {"releases", "42/*.log", "42/data"},
+		"above another": {".", "42/*.log", "releases/42/data"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, dir, ctx := newStore(t), t.TempDir(), context.Background()
@@ -82,8 +83,58 @@ func TestPathsThatLinksMakeOne(t *testing.T) {
 			d, err := s.Compare(ctx, c, state)
 			require.NoError(t, err)
 			require.Empty(t, d.Changes)
+			for _, asked := range []string{dir + "/app/current/" + link.data, dir + "/app/releases/42/data", dir + "/app/current"} {
+				askedFor(t, s, c, asked, dir+"/app/releases/42/data")
+			}
 		})
 	}
+}
+
+// askedFor restores a path, whatever name of it is the checkpoint's, and the file that it is or holds.
+func askedFor(t *testing.T, s *Store, c Checkpoint, asked, file string) {
+	t.Helper()
+	ctx := context.Background()
+	write(t, file, "bad")
+	names, err := c.Held([]string{asked})
+	require.NoError(t, err)
+	d, err := s.Compare(ctx, c, stateOf(c))
+	require.NoError(t, err)
+	require.Len(t, d.Within(names).Changes, 1)
+	require.NoError(t, s.Check(ctx, c, Only(asked)))
+	changes, err := s.Restore(ctx, c, nil, Only(asked))
+	require.NoError(t, err)
+	require.Equal(t, names, changes.Restored)
+	require.Equal(t, "good", read(t, file))
+	if filepath.Base(asked) == "data" {
+		text, _, err := s.ReadFile(ctx, c, asked)
+		require.NoError(t, err)
+		require.Equal(t, "good", string(text))
+	}
+}
+
+// TestALinkThatLeadsToWhatTheCheckpointLacks: putting that back would be removing what the service runs from.
+func TestALinkThatLeadsToWhatTheCheckpointLacks(t *testing.T) {
+	s, dir, ctx := newStore(t), t.TempDir(), context.Background()
+	write(t, dir+"/releases/42/data", "good")
+	require.NoError(t, os.Symlink("releases/42", dir+"/current"))
+	c := take(t, s, "k", config.State{Paths: []string{dir + "/current", dir + "/releases"}})
+	write(t, dir+"/releases/43/data", "new")
+	require.NoError(t, os.Remove(dir+"/current"))
+	require.NoError(t, os.Symlink("releases/43", dir+"/current"))
+	require.ErrorContains(t, s.Check(ctx, c, Only(dir+"/current")), "which the checkpoint does not have")
+	_, err := s.Restore(ctx, c, nil, Only(dir+"/current"))
+	require.ErrorContains(t, err, "which the checkpoint does not have")
+	require.NotEmpty(t, shivx.HintOf(err))
+	require.ErrorContains(t, s.Check(ctx, c, Only(dir+"/current/data")), "which the checkpoint does not have")
+	require.Equal(t, "new", read(t, dir+"/releases/43/data"))
+
+	// Of what it has it knows that there was no such file.
+	require.NoError(t, os.Remove(dir+"/current"))
+	require.NoError(t, os.Symlink("releases/42", dir+"/current"))
+	write(t, dir+"/releases/42/wal", "bad")
+	changes, err := s.Restore(ctx, c, nil, Only(dir+"/current/wal"))
+	require.NoError(t, err)
+	require.Equal(t, []string{dir + "/releases/42/wal"}, changes.Removed)
 }
 
 // TestALinkToWhatAnotherPathExcludes: no checkpoint would have it, and nobody would know.
@@ -113,6 +164,7 @@ func TestALinkThatLeadsIntoAnotherPathByNow(t *testing.T) {
 	require.NoError(t, os.Remove(dir+"/current"))
 	require.NoError(t, os.Symlink("releases/42", dir+"/current"))
 	write(t, dir+"/releases/42/data", "bad")
+	require.ErrorContains(t, s.Check(ctx, c), "belongs to another path of the state")
 	_, err := s.Restore(ctx, c, nil)
 	require.ErrorContains(t, err, "belongs to another path of the state")
 	require.NotEmpty(t, shivx.HintOf(err))
@@ -130,12 +182,13 @@ func TestALinkToWhatIsNotMounted(t *testing.T) {
 	require.NoError(t, os.Symlink(dir+"/mnt/db", dir+"/db"))
 	state := config.State{Paths: []string{dir + "/conf", dir + "/db"}}
 	healthy := take(t, s, "k", state)
-	require.NoError(t, os.Rename(dir+"/mnt/db", dir+"/mnt/away"))
+	require.NoError(t, os.Rename(dir+"/mnt", dir+"/away"))
 	write(t, dir+"/conf", "bad")
 	fault, err := s.Take(ctx, Order{Key: "f", Component: "redis", Kind: KindFault, State: state})
 	require.NoError(t, err)
 	require.Equal(t, []string{dir + "/db"}, fault.Missing)
 	for _, only := range [][]string{nil, {dir + "/db"}, {dir + "/db/data"}} {
+		require.ErrorContains(t, s.Check(ctx, healthy, Only(only...)), "which is not there")
 		_, err = s.Restore(ctx, healthy, nil, Only(only...))
 		require.ErrorContains(t, err, "which is not there")
 		require.Contains(t, shivx.HintOf(err), "mount")
@@ -144,10 +197,11 @@ func TestALinkToWhatIsNotMounted(t *testing.T) {
 	link, err := os.Readlink(dir + "/db")
 	require.NoError(t, err)
 	require.Equal(t, dir+"/mnt/db", link)
+	require.NoError(t, s.Check(ctx, healthy, Only(dir+"/conf")))
 	_, err = s.Restore(ctx, healthy, nil, Only(dir+"/conf"))
 	require.NoError(t, err)
 
-	require.NoError(t, os.Rename(dir+"/mnt/away", dir+"/mnt/db"))
+	require.NoError(t, os.Rename(dir+"/away", dir+"/mnt"))
 	_, err = s.Restore(ctx, fault, nil)
 	require.NoError(t, err)
 	require.Equal(t, "bad", read(t, dir+"/conf"))

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/shivx/shivx/internal/checkpoint"
@@ -102,8 +101,12 @@ func (d *Data) restore(ctx context.Context, req sdk.Request, id string, choose c
 		return sdk.Result{}, err
 	}
 	defer leave()
-	if done, err := d.complete(ctx, o, s, c); done || err != nil && !errors.Is(err, checkpoint.ErrDamaged) {
-		return sdk.Result{Summary: "already restored and started", Changes: nil}, err
+	done, err := d.complete(ctx, o, s, c)
+	if err != nil && !errors.Is(err, checkpoint.ErrDamaged) {
+		return sdk.Result{}, err
+	}
+	if done {
+		return sdk.Result{Summary: "already restored and started"}, nil
 	}
 	if req.Plan {
 		return d.plan(ctx, o, s, c)
@@ -131,8 +134,11 @@ func (d *Data) open(req sdk.Request) (dataOptions, service, error) {
 	return o, service{serviceOptions: o.serviceOptions, host: d.host, req: req}, err
 }
 
-// swap stops the service, restores and starts it.
+// swap stops the service, restores and starts it. What would not be restored is refused while the service still runs.
 func (d *Data) swap(ctx context.Context, o dataOptions, s service, c checkpoint.Checkpoint) ([]string, error) {
+	if err := d.store.Check(ctx, c, d.restoreOptions(o, s.req)...); err != nil {
+		return nil, fromStore(err)
+	}
 	changes, err := s.halt(ctx)
 	if err != nil {
 		return changes, err
@@ -182,6 +188,9 @@ func (s service) launch(ctx context.Context) ([]string, error) {
 }
 
 func (d *Data) plan(ctx context.Context, o dataOptions, s service, c checkpoint.Checkpoint) (sdk.Result, error) {
+	if err := d.store.Check(ctx, c, d.restoreOptions(o, s.req)...); err != nil {
+		return sdk.Result{}, fromStore(err)
+	}
 	var changes []string
 	var err error
 	switch {
@@ -211,20 +220,24 @@ func (d *Data) plan(ctx context.Context, o dataOptions, s service, c checkpoint.
 
 func (d *Data) compare(ctx context.Context, o dataOptions, c checkpoint.Checkpoint) (checkpoint.Delta, error) {
 	delta, err := d.store.Compare(ctx, c, config.State{Paths: c.Paths})
-	if len(o.Paths) > 0 {
-		delta = delta.Within(o.Paths)
+	if err != nil || len(o.Paths) == 0 {
+		return delta, err
 	}
-	return delta, err
+	names, err := c.Held(o.Paths)
+	return delta.Within(names), err
 }
 
 // complete says whether the restore and the start took place under this key. A service that is
-// started is started last; without one the state itself tells.
+// started is started last; without one the state itself tells, where it could be restored at all.
 func (d *Data) complete(ctx context.Context, o dataOptions, s service, c checkpoint.Checkpoint) (bool, error) {
 	if s.Unit != "" && s.req.Mark == "" {
 		return false, nil
 	}
 	if s.managed() {
 		return s.done(ctx)
+	}
+	if err := d.store.Check(ctx, c, d.restoreOptions(o, s.req)...); err != nil {
+		return false, fromStore(err)
 	}
 	delta, err := d.compare(ctx, o, c)
 	return err == nil && len(delta.Changes) == 0, err
@@ -261,37 +274,4 @@ func (d *Data) Done(ctx context.Context, step sdk.Step, req sdk.Request) (bool, 
 		return false, sdk.ErrUnknown // an older one may be there now
 	}
 	return done, err
-}
-
-// progressBytes passes the progress of a copy on to people.
-func progressBytes(req sdk.Request, did string) func(done, total int64) {
-	return func(done, total int64) { req.Progress("%s %d of %d MB", did, done>>20, total>>20) }
-}
-
-// describe says in words what a restore did.
-func describe(c checkpoint.Changes) []string {
-	var words []string
-	add := func(what string, paths []string) {
-		if len(paths) > 0 {
-			words = append(words, what+" "+strings.Join(paths, ", "))
-		}
-	}
-	add("restored", c.Restored)
-	add("removed, as it did not exist at the checkpoint:", c.Removed)
-	add("already as in the checkpoint:", c.Unchanged)
-	add("kept the state of before in", c.Kept)
-	return words
-}
-
-// warnings says what a checkpoint is not sure of.
-func warnings(c checkpoint.Checkpoint) []string {
-	if len(c.Unstable) == 0 {
-		return nil
-	}
-	return []string{fmt.Sprintf("note: %s changed while the checkpoint was taken", strings.Join(c.Unstable, ", "))}
-}
-
-// fromStore passes the hint of the checkpoint store on.
-func fromStore(err error) error {
-	return failed(err, hintOf(err, "look for another one in the store of the checkpoints: shivx golden list --store"))
 }
