@@ -6,6 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden/format"
@@ -52,7 +55,7 @@ func (s *Store) aim(ctx context.Context, g *store.Golden, c Checkpoint, only []s
 		err = seen.checkHeld(wanted)
 	}
 	if err == nil {
-		err = seen.checkLed(ctx, g, wanted)
+		err = s.locate(ctx, g, &seen, wanted)
 	}
 	var sites []site
 	for _, w := range wanted {
@@ -85,23 +88,22 @@ func (s *sight) checkAbove(w wish) error {
 	return nil
 }
 
-// checkLed refuses a path that leads to what the checkpoint does not have, which a restore would remove, and one whose
-// link leads nowhere: what was built there would take the place of the link, on another file system than the one that
-// is missing.
-func (s *sight) checkLed(ctx context.Context, g *store.Golden, wanted []wish) error {
+// locate refuses a path that leads to what the checkpoint does not have, which a restore would remove, and finds
+// places for what links of the state led to when that is gone.
+func (s *Store) locate(ctx context.Context, g *store.Golden, seen *sight, wanted []wish) error {
 	var look []string
 	for _, w := range wanted {
 		if w.led != "" {
 			look = append(look, w.led)
 		}
-		if s.gone(w.root) {
+		if seen.gone(w.root) {
 			look = append(look, w.root)
 		}
 	}
 	if len(look) == 0 {
 		return nil
 	}
-	had, err := holding(ctx, g, look)
+	had, err := devices(ctx, g, look)
 	if err != nil {
 		return err
 	}
@@ -111,40 +113,88 @@ func (s *sight) checkLed(ctx context.Context, g *store.Golden, wanted []wish) er
 		lacking[n.Path] = true
 	}
 	for _, w := range wanted {
-		if _, unknown := above(w.name, lacking); w.led != "" && !had[w.led] && !unknown {
+		_, there := had[w.led]
+		if _, unknown := above(w.name, lacking); w.led != "" && !there && !unknown {
 			return shivx.Hint(fmt.Errorf("%s leads to %s now, which the checkpoint does not have", w.path, w.name),
 				"have it lead to where it led when the checkpoint was taken, or name what is to be restored without the link")
 		}
 		// What the checkpoint has nothing of need not be built.
-		if had[w.root] && s.gone(w.root) {
-			return leadsNowhere(w.root)
+		if device, there := had[w.root]; there && seen.gone(w.root) {
+			if err := s.renew(seen, w.root, device); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// holding returns those of the paths that a golden has something of.
-func holding(ctx context.Context, g *store.Golden, paths []string) (map[string]bool, error) {
-	had := map[string]bool{}
+// devices returns the paths that a golden has something of, and the file system that lay on; 0: that is not known.
+func devices(ctx context.Context, g *store.Golden, paths []string) (map[string]uint64, error) {
+	had := map[string]uint64{}
 	for e, err := range g.Entries(ctx) {
 		if err != nil {
 			return nil, err
 		}
 		for _, p := range paths {
-			if format.Below(p, e.Path) {
-				had[p] = true
+			if had[p] == 0 && format.Below(p, e.Path) {
+				had[p] = e.Hint.Device
 			}
 		}
 	}
 	return had, nil
 }
 
-// leadsNowhere says where a link led to that leads to nothing.
-func leadsNowhere(root string) error {
-	leads, err := os.Readlink(root)
-	if err != nil {
+// renew finds where what a link led to is built anew. It was removed if its folder is there, on the file system that
+// it lay on itself. On another one it would come to lie beside the state, which is on what is not mounted.
+func (s *Store) renew(seen *sight, root string, device uint64) error {
+	to := beyond(root)
+	var st unix.Stat_t
+	if to == "" || device == 0 || unix.Stat(filepath.Dir(to), &st) != nil || st.Dev != device || seen.meets(root, to) {
+		leads, err := os.Readlink(root)
+		if err != nil {
+			return err
+		}
+		return shivx.Hint(fmt.Errorf("%s is a link to %s, which is not there", root, leads),
+			"mount the file system that "+leads+" lies on, have the link lead to where the state is to be, or, if it was removed, make an empty folder in its place")
+	}
+	if err := s.apart(to); err != nil {
 		return err
 	}
-	return shivx.Hint(fmt.Errorf("%s is a link to %s, which is not there", root, leads),
-		"mount the file system that "+leads+" lies on, have the link lead to where the state is to be, or, if it was removed, make an empty folder in its place")
+	seen.anew[root] = to
+	return nil
+}
+
+// meets says whether a place lies in what another path of the state leads to, or holds that.
+func (s *sight) meets(root, to string) bool {
+	return slices.ContainsFunc(s.paths, func(p string) bool {
+		at := place(p)
+		if s.anew[p] != "" {
+			at = s.anew[p]
+		}
+		return p != root && (format.Below(at, to) || format.Below(to, at))
+	})
+}
+
+// mostLinks is how many links the kernel follows on a way.
+const mostLinks = 40
+
+// beyond follows a link that leads nowhere to the path that is not there; "": nor is the folder of that.
+func beyond(path string) string {
+	for range mostLinks {
+		dir, base := filepath.Split(path)
+		folder, err := filepath.EvalSymlinks(dir)
+		if err != nil || base == "" || base == "." || base == ".." {
+			return ""
+		}
+		path = filepath.Join(folder, base)
+		to, err := os.Readlink(path)
+		if err != nil {
+			return path
+		}
+		if !strings.HasPrefix(to, "/") {
+			to = folder + "/" + to // not cleaned: what .. means depends on the links before it
+		}
+		path = to
+	}
+	return ""
 }

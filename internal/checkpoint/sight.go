@@ -23,6 +23,8 @@ type sight struct {
 	exclude []string
 	// links lead from paths that are symbolic links to what is meant by them; "": to nothing.
 	links map[string]string
+	// anew are, of the links that lead to nothing, the places where a restore builds what they are to lead to.
+	anew map[string]string
 	// previous is the checkpoint whose entries tell what is unchanged.
 	previous *Checkpoint
 }
@@ -40,7 +42,7 @@ func (s *Store) see(state config.State) (sight, error) {
 		clean = append(clean, p)
 	}
 	slices.SortFunc(clean, format.ComparePaths)
-	seen := sight{exclude: state.Globs(), links: map[string]string{}}
+	seen := sight{exclude: state.Globs(), links: map[string]string{}, anew: map[string]string{}}
 	for _, p := range clean {
 		if n := len(seen.paths); n > 0 && format.Below(seen.paths[n-1], p) {
 			continue
@@ -179,6 +181,9 @@ func (s sight) real(path string) string {
 // site is that of a path of the state as it lies now.
 func (s sight) site(path string) site {
 	for root, real := range s.links {
+		if real == "" {
+			real = s.anew[root]
+		}
 		if format.Below(root, path) && real != "" {
 			return site{path: path, real: filepath.Clean(real + path[len(root):]), root: root, to: real}
 		}

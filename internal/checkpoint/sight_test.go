@@ -5,11 +5,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/testenv"
 )
 
 func read(t testing.TB, path string) string {
@@ -206,4 +209,60 @@ func TestALinkToWhatIsNotMounted(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "bad", read(t, dir+"/conf"))
 	require.Equal(t, "good", read(t, dir+"/mnt/db/data"))
+}
+
+// tick lets a tick of the file system's clock pass: what was written within it has no device in a checkpoint.
+func tick() { time.Sleep(50 * time.Millisecond) }
+
+// TestALinkToWhatWasRemoved: its folder is still there, on the same file system, so nothing waits to be mounted.
+func TestALinkToWhatWasRemoved(t *testing.T) {
+	s, dir, ctx := newStore(t), t.TempDir(), context.Background()
+	write(t, dir+"/data/db/file", "good")
+	require.NoError(t, os.Symlink("via", dir+"/db"))
+	require.NoError(t, os.Symlink("data/../data/db", dir+"/via"))
+	tick()
+	c := take(t, s, "k", config.State{Paths: []string{dir + "/db"}})
+	require.NoError(t, os.RemoveAll(dir+"/data/db"))
+	require.ErrorContains(t, s.Check(ctx, c, Only(dir+"/db/file")), dir+"/db is not a folder")
+	require.NoError(t, s.Check(ctx, c))
+	require.NoDirExists(t, dir+"/data/db")
+	changes, err := s.Restore(ctx, c, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{dir + "/db"}, changes.Restored)
+	require.Equal(t, "good", read(t, dir+"/data/db/file"))
+	link, err := os.Readlink(dir + "/db")
+	require.NoError(t, err)
+	require.Equal(t, "via", link)
+	changes, err = s.Restore(ctx, c, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{dir + "/db"}, changes.Unchanged)
+}
+
+// TestALinkBelowAMountPoint: the empty mount point is there, and is not where the state lay.
+func TestALinkBelowAMountPoint(t *testing.T) {
+	s, dir, ctx := newStore(t), t.TempDir(), context.Background()
+	testenv.Tmpfs(t, dir+"/mnt", "")
+	write(t, dir+"/mnt/db/file", "good")
+	require.NoError(t, os.Symlink(dir+"/mnt/db", dir+"/db"))
+	tick()
+	c := take(t, s, "k", config.State{Paths: []string{dir + "/db"}})
+	require.NoError(t, unix.Unmount(dir+"/mnt", 0))
+	require.ErrorContains(t, s.Check(ctx, c), "which is not there")
+	_, err := s.Restore(ctx, c, nil)
+	require.ErrorContains(t, err, "which is not there")
+	require.NoDirExists(t, dir+"/mnt/db")
+}
+
+// TestNothingIsBuiltInAnotherPath: both would hold it from then on.
+func TestNothingIsBuiltInAnotherPath(t *testing.T) {
+	s, dir, ctx := newStore(t), t.TempDir(), context.Background()
+	write(t, dir+"/old/data", "good")
+	write(t, dir+"/releases/42/data", "good")
+	require.NoError(t, os.Symlink("old", dir+"/current"))
+	tick()
+	c := take(t, s, "k", config.State{Paths: []string{dir + "/current", dir + "/releases"}})
+	require.NoError(t, os.Remove(dir+"/current"))
+	require.NoError(t, os.Symlink("releases/43", dir+"/current"))
+	require.ErrorContains(t, s.Check(ctx, c), "which is not there")
+	require.NoError(t, s.Check(ctx, c, Only(dir+"/releases")))
 }
