@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/golden/capture"
 	"github.com/shivx/shivx/internal/golden/format"
 	"github.com/shivx/shivx/internal/golden/signing"
 	"github.com/shivx/shivx/internal/golden/store"
@@ -61,6 +62,9 @@ type Checkpoint struct {
 	Missing []string
 	// Skipped lists what it does not hold: sockets, devices, and in one of a fault what could not be read.
 	Skipped []string
+	// Lacking lists those of Skipped that are part of the state, such as what could not be read. A restore leaves
+	// them as they are.
+	Lacking []string
 
 	// number counts the checkpoints of a set. The newest has the highest one, whatever the clock said.
 	number int
@@ -262,6 +266,11 @@ func of(h *format.Header) (Checkpoint, error) {
 	c := Checkpoint{
 		ID: h.Set + "/" + h.ID, Component: component, Kind: kind, Key: h.Run, Taken: h.Created, Paths: h.Roots, Exclude: h.Exclude,
 		Entries: h.Entries, Bytes: h.Bytes, Unstable: pathsOf(h.Unstable), Missing: h.Missing, Skipped: pathsOf(h.Skipped),
+	}
+	for _, n := range h.Skipped {
+		if n.Why != capture.Socket && n.Why != capture.Device {
+			c.Lacking = append(c.Lacking, n.Path)
+		}
 	}
 	c.number, _ = strconv.Atoi(h.Name) // 0 for a golden that somebody else has put here
 	return c, nil

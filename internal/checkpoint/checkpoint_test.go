@@ -59,6 +59,7 @@ func TestTakeRecordsWhatItCannotCopy(t *testing.T) {
 	write(t, dir+"/data", "kept")
 	c := take(t, s, "k", config.State{Paths: []string{dir, dir + "/data", "/nowhere/at/all"}, Exclude: []string{"**/*.log"}})
 	require.Equal(t, []string{dir + "/sock"}, c.Skipped)
+	require.Empty(t, c.Lacking)
 	require.Equal(t, []string{"/nowhere/at/all"}, c.Missing)
 	require.Equal(t, []string{"/nowhere/at/all", dir}, c.Paths)
 	require.Equal(t, int64(3), c.Entries, "the folder, data and log")

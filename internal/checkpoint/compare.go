@@ -46,6 +46,8 @@ type compared struct {
 	delta Delta
 	// unread are live files that cannot be read, and that a restore would take away.
 	unread []string
+	// unknown are paths that the golden has nothing of, as they could not be taken.
+	unknown map[string]bool
 }
 
 // compare captures the live state to nowhere, and joins its entries with those of the golden. Files that
@@ -84,7 +86,7 @@ func compare(ctx context.Context, g *store.Golden, id string, seen sight) (compa
 	if err != nil {
 		return compared{}, err
 	}
-	found := compared{delta: tally(j.found), unread: unread}
+	found := compared{delta: tally(j.found), unread: unread, unknown: j.unknown}
 	found.delta.Checkpoint = id
 	return found, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/internal/golden/format"
+	"github.com/shivx/shivx/internal/golden/restore"
 )
 
 // wish is a path to restore.
@@ -95,4 +96,19 @@ func leftOut(path, root string, exclude []string) bool {
 		}
 	}
 	return false
+}
+
+// Kept lists what restores have kept of what lay at a path before.
+func Kept(path string) []string {
+	var found []string
+	real := place(path)
+	for dir := filepath.Dir(real); ; dir = filepath.Dir(dir) {
+		rest := strings.TrimPrefix(strings.TrimPrefix(real, dir), "/")
+		// What is special in a pattern is escaped, so none is malformed.
+		list, _ := filepath.Glob(filepath.Join(escapeGlob(dir), restore.KeptPrefix+"*", escapeGlob(rest)))
+		found = append(found, list...)
+		if dir == "/" {
+			return found
+		}
+	}
 }

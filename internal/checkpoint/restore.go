@@ -19,9 +19,11 @@ type Changes struct {
 	Restored []string
 	// Removed paths did not exist when the checkpoint was taken.
 	Removed []string
-	// Unchanged paths held the checkpoint's content already, or are not known to it as they could not be read
-	// when it was taken.
+	// Unchanged paths held the checkpoint's content already.
 	Unchanged []string
+	// Unknown paths are left as they are: the checkpoint has nothing of them, as they could not be read when it
+	// was taken.
+	Unknown []string
 	// Kept folders hold the state from before the restore. There are some, whatever was asked for, where it
 	// had files that could not be read.
 	Kept []string
@@ -117,6 +119,7 @@ func (r *restoring) differing(ctx context.Context, g *store.Golden, c Checkpoint
 	}
 	var sites []site
 	for _, at := range all {
+		_, unknown := above(at.path, found.unknown)
 		switch {
 		case len(found.delta.Within([]string{at.path}).Changes) > 0:
 			sites = append(sites, at)
@@ -124,6 +127,8 @@ func (r *restoring) differing(ctx context.Context, g *store.Golden, c Checkpoint
 			r.keep = r.keep || slices.ContainsFunc(found.unread, func(bad string) bool { return format.Below(at.path, bad) })
 		case before != nil && slices.Contains(before.paths, at.real):
 			r.changes.Restored = append(r.changes.Restored, at.path)
+		case unknown:
+			r.changes.Unknown = append(r.changes.Unknown, at.path)
 		default:
 			r.changes.Unchanged = append(r.changes.Unchanged, at.path)
 		}

@@ -55,6 +55,7 @@ func TestAnUnreadableFileIsRestored(t *testing.T) {
 	require.ErrorContains(t, err, "3 files could not be read")
 	broken := fault(t, s, "f", state)
 	require.Equal(t, []string{dir + "/single", dir + "/tree/sub/db", dir + "/tree/sub/new"}, broken.Skipped)
+	require.Equal(t, broken.Skipped, broken.Lacking)
 
 	d, err := s.Compare(ctx, healthy, state)
 	require.NoError(t, err)
@@ -83,6 +84,7 @@ func restoreAndUndo(t *testing.T, s *Store, dir string, healthy, broken Checkpoi
 	require.NoError(t, err)
 	require.Len(t, changes.Kept, 1, "what was left of the file is gone")
 	require.FileExists(t, changes.Kept[0]+"/tree/sub/db")
+	require.Equal(t, []string{changes.Kept[0] + "/tree/sub/db"}, Kept(dir+"/tree/sub/db"))
 	for _, name := range []string{"/tree/sub/db", "/tree/x", "/single"} {
 		require.Equal(t, "good", read(t, dir+name))
 	}
@@ -91,6 +93,8 @@ func restoreAndUndo(t *testing.T, s *Store, dir string, healthy, broken Checkpoi
 	changes, err = s.Restore(ctx, broken, nil)
 	require.NoError(t, err)
 	require.Equal(t, []string{dir + "/tree"}, changes.Restored)
+	require.Equal(t, []string{dir + "/single"}, changes.Unknown)
+	require.Empty(t, changes.Unchanged)
 	require.Empty(t, changes.Kept)
 	require.Equal(t, "bad", read(t, dir+"/tree/x"))
 	require.Equal(t, "good", read(t, dir+"/tree/sub/db"), "what the checkpoint lacks was removed")

@@ -106,7 +106,7 @@ func (d *Data) restore(ctx context.Context, req sdk.Request, id string, choose c
 		return sdk.Result{}, err
 	}
 	if done {
-		return sdk.Result{Summary: "already restored and started"}, nil
+		return already(s, c), nil
 	}
 	if req.Plan {
 		return d.plan(ctx, o, s, c)

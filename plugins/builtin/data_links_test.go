@@ -114,3 +114,47 @@ func TestDataRefusesBeforeTheServiceIsStopped(t *testing.T) {
 		}
 	}
 }
+
+// TestUndoSaysWhatItsCheckpointLacks: what could not be read when it was taken is not put back, and not hidden.
+func TestUndoSaysWhatItsCheckpointLacks(t *testing.T) {
+	store, _ := openStore(t)
+	dir := t.TempDir()
+	state := config.State{Paths: []string{dir + "/conf", dir + "/db"}}
+	put(t, dir+"/conf", "good")
+	put(t, dir+"/mnt/db", "good")
+	require.NoError(t, os.Symlink("mnt/db", dir+"/db"))
+	healthy := take(t, store, "h", checkpoint.KindHealthy, state)
+	require.NoError(t, os.Rename(dir+"/mnt", dir+"/away"))
+	put(t, dir+"/conf", "bad")
+	fault := take(t, store, "f", checkpoint.KindFault, state)
+	require.NoError(t, os.Rename(dir+"/away", dir+"/mnt"))
+	put(t, dir+"/mnt/db", "bad")
+	d := &Data{host: newHost(nil), store: store}
+	req := sdk.Request{Key: "k", Component: "redis", WorkDir: t.TempDir(), HealthyID: healthy.ID}
+	_, err := d.Recover(ctx(t), req)
+	require.NoError(t, err)
+	require.Equal(t, "good", fileText(t, dir+"/db"))
+
+	req.CheckpointID = fault.ID
+	res, err := d.Undo(ctx(t), req)
+	require.NoError(t, err)
+	require.Equal(t, "bad", fileText(t, dir+"/conf"))
+	require.Equal(t, "good", fileText(t, dir+"/db"))
+	require.Contains(t, res.Changes, "left as it is, as the checkpoint does not have it: "+dir+"/db")
+	text := strings.Join(res.Changes, "\n")
+	require.Contains(t, text, "note: not in the checkpoint")
+	require.Contains(t, text, "is kept as "+dir+"/mnt/.shivx-kept-")
+	require.NotContains(t, text, "already as in the checkpoint: "+dir+"/db")
+	again, err := d.Undo(ctx(t), req)
+	require.NoError(t, err)
+	require.Equal(t, "already as in checkpoint "+fault.ID+", as far as that has it", again.Summary)
+	require.Contains(t, strings.Join(again.Changes, "\n"), "note: not in the checkpoint")
+
+	req.Options = jsonOf(t, map[string]any{"steps": [][]string{{"true"}}})
+	for _, plan := range []bool{true, false} {
+		req.Plan = plan
+		res, err = (&State{store: store}).Undo(ctx(t), req)
+		require.NoError(t, err)
+		require.Contains(t, strings.Join(res.Changes, "\n"), "note: not in the checkpoint")
+	}
+}

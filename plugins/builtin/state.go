@@ -198,13 +198,13 @@ func (s *State) Undo(ctx context.Context, req sdk.Request) (sdk.Result, error) {
 			return sdk.Result{}, fromStore(err)
 		}
 		if req.Plan {
-			return sdk.Result{Summary: "would restore checkpoint " + c.ID, Changes: []string{"restore " + strings.Join(c.Paths, ", ")}}, nil
+			return sdk.Result{Summary: "would restore checkpoint " + c.ID, Changes: append([]string{"restore " + strings.Join(c.Paths, ", ")}, warnings(c)...)}, nil
 		}
 		got, err := s.store.Restore(ctx, c, progressBytes(req, "restored"))
 		if err != nil {
 			return sdk.Result{}, fromStore(err)
 		}
-		return sdk.Result{Summary: "put back the state of before the recovery", Changes: describe(got)}, nil
+		return sdk.Result{Summary: "put back the state of before the recovery", Changes: append(describe(got), warnings(c)...)}, nil
 	}
 	return o.putBack(req)
 }

@@ -111,6 +111,12 @@ type Result struct {
 	PreviousErr error
 }
 
+// The words about what is never captured. Whoever makes one makes it anew.
+const (
+	Socket = "a socket"
+	Device = "a device"
+)
+
 // MaxNotes is how many paths a list of a Result holds.
 const MaxNotes = 10_000
 

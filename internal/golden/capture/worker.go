@@ -96,9 +96,9 @@ func (w *worker) look(it *item) error {
 	case format.TypeDir:
 		return errOther
 	default:
-		it.note = "a device"
+		it.note = Device
 		if st.Mode&unix.S_IFMT == unix.S_IFSOCK {
-			it.note = "a socket"
+			it.note = Socket
 		}
 		return nil
 	}
