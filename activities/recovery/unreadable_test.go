@@ -125,6 +125,35 @@ func TestAFullDiskMakesRoomForACheckpoint(t *testing.T) {
 	require.Len(t, all, 1)
 }
 
+// TestRoomIsMadeOfWhatNobodyNeeds, though no checkpoint is old enough to go.
+func TestRoomIsMadeOfWhatNobodyNeeds(t *testing.T) {
+	b := newBench(t, &counter{})
+	disk := t.TempDir() + "/disk"
+	testenv.Tmpfs(t, disk, "size=94m") // 64 MB are left free
+	var err error
+	b.Checkpoints, err = checkpoint.Open(checkpoint.Options{Var: disk})
+	require.NoError(t, err)
+	first, err := do(t, b.Checkpoint, activities.CheckpointInput{StepInput: step})
+	require.NoError(t, err)
+	junk := filepath.Join(checkpoint.Dir(disk), "packs", "00", fmt.Sprintf("%064d.pack", 0))
+	require.NoError(t, os.MkdirAll(filepath.Dir(junk), 0o700))
+	require.NoError(t, os.WriteFile(junk, make([]byte, 20<<20), 0o600))
+	data := make([]byte, 15<<20)
+	for k := range data {
+		data[k] = byte(rand.Uint32())
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(b.data, "keys"), data, 0o600))
+	in := step
+	in.Run = "r2"
+	second, err := do(t, b.Checkpoint, activities.CheckpointInput{StepInput: in})
+	require.NoError(t, err)
+	require.NoFileExists(t, junk)
+	all, err := b.Checkpoints.List(t.Context(), "demo")
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	require.Equal(t, []string{first.ID, second.ID}, []string{all[0].ID, all[1].ID})
+}
+
 func TestACheckpointThatIsNotInTheLedgerIsThere(t *testing.T) {
 	b := newBench(t, &counter{})
 	closed, err := ledger.Open(filepath.Join(t.TempDir(), "ledger.ndjson"), ledger.Options{})
