@@ -103,17 +103,17 @@ func (a *Activities) take(ctx context.Context, c config.Component, healthy bool,
 	return cp, "", err
 }
 
-// makeRoom removes old checkpoints of the component from a disk that is full, and says whether any went: otherwise
-// another try would end as the first.
+// makeRoom removes old checkpoints of the component, and what nobody needs, from a disk that is full. It says whether
+// there is more room now: otherwise another try would end as the first.
 func (a *Activities) makeRoom(ctx context.Context, o checkpoint.Order, keep int) bool {
-	removed, err := a.Checkpoints.MakeRoom(ctx, o.Component, o.Kind, keep)
+	removed, freed, err := a.Checkpoints.MakeRoom(ctx, o.Component, o.Kind, keep)
 	if err != nil {
 		a.Logger.Warn("no room could be made for a checkpoint", "component", o.Component, "error", err)
 	}
-	if len(removed) > 0 {
-		a.Logger.Warn("old checkpoints were removed, as there was no room for a new one", "component", o.Component, "removed", removed)
+	if freed {
+		a.Logger.Warn("room was made, as there was none for a new checkpoint", "component", o.Component, "removed", removed)
 	}
-	return len(removed) > 0
+	return freed
 }
 
 // unhealthy says which check failed at the end of a copy.

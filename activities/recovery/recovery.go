@@ -63,6 +63,7 @@ type Activities struct {
 	attempts activities.Attempts
 	// copies counts the healthy checkpoints under way.
 	copies atomic.Int32
+	late   lateFolders
 }
 
 // Register binds every activity to its wire name.

@@ -29,7 +29,7 @@ func (a *Activities) request(ctx context.Context, in activities.StepInput, step 
 		a.Logger.Error("a step does without a checkpoint that cannot be read", "step", step, "component", in.Component, "error", err)
 	}
 	if needsFolders(step) {
-		req = req.WithFolders(a.folders(in.Component))
+		req = req.WithFolders(a.folders(in))
 	}
 	return req
 }
@@ -40,20 +40,19 @@ func needsFolders(step sdk.Step) bool {
 	return slices.Contains([]sdk.Step{sdk.StepRecover, sdk.StepUndo, sdk.StepValidate, sdk.StepMark, sdk.StepDone}, step)
 }
 
-// folders lays checkpoints out for one step. One for which there was no time is not begun anew for each call of
-// the plugin in that step: it would take the time of each.
-func (a *Activities) folders(component string) func(ctx context.Context, id string) (string, error) {
-	late := map[string]error{}
+// folders lays checkpoints out for one step.
+func (a *Activities) folders(in activities.StepInput) func(ctx context.Context, id string) (string, error) {
 	return func(ctx context.Context, id string) (string, error) {
-		if err := late[id]; err != nil {
+		has := timeLeft(ctx)
+		if err := a.late.before(in.Run, id, has); err != nil {
 			return "", err
 		}
 		dir, err := a.Checkpoints.Folder(ctx, id)
 		if err != nil {
-			a.Logger.Warn("a plugin gets no folder of a checkpoint", "component", component, "checkpoint", id, "error", err)
+			a.Logger.Warn("a plugin gets no folder of a checkpoint", "component", in.Component, "checkpoint", id, "error", err)
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
-			late[id] = err
+			a.late.add(in.Run, id, has, err)
 		}
 		return dir, err
 	}

@@ -125,6 +125,35 @@ func TestAFullDiskMakesRoomForACheckpoint(t *testing.T) {
 	require.Len(t, all, 1)
 }
 
+// TestRoomIsMadeOfWhatNobodyNeeds, though no checkpoint is old enough to go.
+func TestRoomIsMadeOfWhatNobodyNeeds(t *testing.T) {
+	b := newBench(t, &counter{})
+	disk := t.TempDir() + "/disk"
+	testenv.Tmpfs(t, disk, "size=94m") // 64 MB are left free
+	var err error
+	b.Checkpoints, err = checkpoint.Open(checkpoint.Options{Var: disk})
+	require.NoError(t, err)
+	first, err := do(t, b.Checkpoint, activities.CheckpointInput{StepInput: step})
+	require.NoError(t, err)
+	junk := filepath.Join(checkpoint.Dir(disk), "packs", "00", fmt.Sprintf("%064d.pack", 0))
+	require.NoError(t, os.MkdirAll(filepath.Dir(junk), 0o700))
+	require.NoError(t, os.WriteFile(junk, make([]byte, 20<<20), 0o600))
+	data := make([]byte, 15<<20)
+	for k := range data {
+		data[k] = byte(rand.Uint32())
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(b.data, "keys"), data, 0o600))
+	in := step
+	in.Run = "r2"
+	second, err := do(t, b.Checkpoint, activities.CheckpointInput{StepInput: in})
+	require.NoError(t, err)
+	require.NoFileExists(t, junk)
+	all, err := b.Checkpoints.List(t.Context(), "demo")
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	require.Equal(t, []string{first.ID, second.ID}, []string{all[0].ID, all[1].ID})
+}
+
 func TestACheckpointThatIsNotInTheLedgerIsThere(t *testing.T) {
 	b := newBench(t, &counter{})
 	closed, err := ledger.Open(filepath.Join(t.TempDir(), "ledger.ndjson"), ledger.Options{})
@@ -172,4 +201,46 @@ func TestAFolderThatTakesTooLongIsTriedOnceInAStep(t *testing.T) {
 	require.Greater(t, took[0], 300*time.Millisecond)
 	require.Less(t, took[0], 2*time.Second)
 	require.Less(t, took[1], 200*time.Millisecond)
+}
+
+// TestAFolderThatTakesTooLongIsTriedOnceInARun, unless a step has more time for it.
+func TestAFolderThatTakesTooLongIsTriedOnceInARun(t *testing.T) {
+	b := newBench(t, &counter{})
+	ladder := &b.Config.Components[0].Ladder
+	(*ladder)[0].Timeout = 4 * time.Second
+	*ladder = append(*ladder, config.Strategy{Name: "longer", Use: config.Use{Plugin: "counter", Timeout: 6 * time.Second}, Attempts: 1})
+	cp, err := do(t, b.Checkpoint, activities.CheckpointInput{StepInput: step})
+	require.NoError(t, err)
+	lock, err := os.OpenFile(filepath.Join(b.Config.Paths.Var, "checkpoints/locks/restore-demo"), os.O_RDWR|os.O_CREATE, 0o600)
+	require.NoError(t, err)
+	defer func() { _ = lock.Close() }()
+	require.NoError(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+	var tried bool
+	var said string
+	b.Plugins = scripted{able(sdk.StepRecover, sdk.StepUndo), func(ctx context.Context, _ sdk.Step, req sdk.Request) (sdk.Reply, error) {
+		began := time.Now()
+		req = req.WithProgress(func(s string) { said = s }).Folders(ctx)
+		tried = time.Since(began) > 400*time.Millisecond
+		require.Empty(t, req.CheckpointDir)
+		return sdk.Reply{}, nil
+	}}
+	in := step
+	in.CheckpointID = cp.ID
+	for _, c := range []struct {
+		act           func(context.Context, activities.StepInput) (activities.StepResult, error)
+		run, strategy string
+		tried         bool
+	}{
+		{b.Recover, "r1", "restart", true}, {b.Undo, "r1", "restart", false},
+		{b.Recover, "r1", "longer", true}, {b.Undo, "r1", "longer", false},
+		{b.Recover, "r2", "restart", true}, {b.Undo, "r2", "restart", false},
+	} {
+		in.Run, in.Strategy = c.run, c.strategy
+		_, err = do(t, c.act, in)
+		require.NoError(t, err)
+		require.Equal(t, c.tried, tried, "%+v", c)
+		if !c.tried {
+			require.Contains(t, said, "earlier in this run")
+		}
+	}
 }

@@ -88,11 +88,11 @@ type Store struct {
 	host       string
 	trusted    []ed25519.PublicKey
 	log        *slog.Logger
-	// removing and repacking bound the two parts of a prune.
-	removing, repacking time.Duration
 
 	mu sync.Mutex
-	// repacked is when this process last looked for data to write anew.
+	// removing and repacking bound the two parts of a prune.
+	removing, repacking bound
+	// repacked is when this process last wrote data anew, or found that there was none.
 	repacked time.Time
 }
 
@@ -116,7 +116,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		home: filepath.Join(abs, "checkpoints"), keys: filepath.Join(abs, signing.Home), host: o.Host, log: o.Logger,
-		removing: mostRemoving, repacking: mostRepacking,
+		removing: bound{first: mostRemoving}, repacking: bound{first: mostRepacking},
 	}
 	if s.host == "" {
 		s.host = "localhost"

@@ -20,10 +20,10 @@ const (
 	repackBelow = 0.5
 	// repackEvery is how often packs are looked at for that: all entries of all checkpoints are read.
 	repackEvery = time.Hour
-	// A prune has the store for itself, and a restore may wait for it. Either part of it may be stopped at any
-	// instant, and a later one goes on.
-	mostRemoving  = 30 * time.Second
-	mostRepacking = 10 * time.Second
+	// repackBatch is how many needed bytes are written anew at a time: a prune that is stopped loses that much. On a
+	// full disk it is roomBatch, as there may be no more room than what checkpoints leave.
+	repackBatch = 128 << 20
+	roomBatch   = roomLeft / 2
 )
 
 // Prune removes the oldest checkpoints of a kind until keep are left, their folders, and the data that no
@@ -34,53 +34,69 @@ func (s *Store) Prune(ctx context.Context, component string, kind Kind, keep int
 		return nil, err
 	}
 	// Who heals waits for the prune after the fault's checkpoint: data is written anew after others.
-	p := pruning{keep: map[string]int{setOf(component, kind): keep}, repack: kind == KindHealthy && s.repackDue()}
-	return s.pruned(ctx, component, p)
+	p := pruning{keep: map[string]int{setOf(component, kind): keep}}
+	if kind == KindHealthy && s.repackDue() {
+		p.repack = repackBatch
+	}
+	d, err := s.pruned(ctx, component, p)
+	return d.removed, err
 }
 
 // MakeRoom makes room for one more checkpoint of a kind on a disk that is full: it prunes all of the component's
 // so that with that one keep are left of its kind, one at least besides it, and removes what those that failed
-// have left.
-func (s *Store) MakeRoom(ctx context.Context, component string, kind Kind, keep int) (removed []string, err error) {
+// have left. freed says whether there is more room now: what nobody needed any more may have gone though no
+// checkpoint did.
+func (s *Store) MakeRoom(ctx context.Context, component string, kind Kind, keep int) (removed []string, freed bool, err error) {
 	if err := checkName(component, kind); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	p := pruning{keep: map[string]int{}, repack: true, sweep: true}
+	p := pruning{keep: map[string]int{}, repack: roomBatch, sweep: true}
 	for _, k := range kinds() {
 		p.keep[setOf(component, k)] = keep
 	}
 	p.keep[setOf(component, kind)] = max(1, keep-1)
-	return s.pruned(ctx, component, p)
+	d, err := s.pruned(ctx, component, p)
+	return d.removed, d.freed, err
 }
 
 // pruning is what a prune is to do.
 type pruning struct {
 	// keep says how many checkpoints of which sets are left.
 	keep map[string]int
-	// repack says that packs of which little is needed are written anew.
-	repack bool
+	// repack is how many bytes of packs of which little is needed are written anew at a time; 0: none are.
+	repack int64
 	// sweep looks for data that nobody needs even if no checkpoint goes.
 	sweep bool
 }
 
-// repackDue says whether it is time to look for packs to write anew, and notes that it was done.
+// done is what a prune did, or the part of one.
+type done struct {
+	// removed are the checkpoints that went.
+	removed []string
+	// freed says that these, or anything else, left room.
+	freed bool
+}
+
+// repackDue says whether it is time to look for packs to write anew.
 func (s *Store) repackDue() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.repacked.IsZero() && time.Since(s.repacked) < repackEvery {
-		return false
-	}
-	s.repacked = time.Now()
-	return true
+	return s.repacked.IsZero() || time.Since(s.repacked) >= repackEvery
 }
 
-func (s *Store) pruned(ctx context.Context, component string, p pruning) (removed []string, err error) {
-	fail := func(err error) ([]string, error) {
-		return removed, fmt.Errorf("prune the checkpoints of %s: %w", component, hinted(err))
+func (s *Store) noteRepacked() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.repacked = time.Now()
+}
+
+func (s *Store) pruned(ctx context.Context, component string, p pruning) (d done, err error) {
+	fail := func(err error) (done, error) {
+		return d, fmt.Errorf("prune the checkpoints of %s: %w", component, hinted(err))
 	}
 	g, err := s.look(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return d, nil
 	}
 	if err != nil {
 		return fail(err)
@@ -98,18 +114,23 @@ func (s *Store) pruned(ctx context.Context, component string, p pruning) (remove
 		}
 		old = append(old, some...)
 	}
+	dropped := s.dropDamaged(ctx, g, all)
 	// The lock is for those who have something to do: all others would wait for nothing.
-	if s.dropDamaged(ctx, g, all) || len(old) > 0 || p.sweep {
-		if removed, err = s.remove(ctx, g, old, p.repack); err != nil {
-			return fail(err)
-		}
+	if dropped || len(old) > 0 || p.sweep {
+		d, err = s.remove(ctx, g, old, p.repack)
+	}
+	d.freed = d.freed || dropped
+	if err != nil {
+		return fail(err)
 	}
 	for set := range p.keep {
-		if err := s.dropViews(ctx, g, set); err != nil {
+		dropped, err := s.dropViews(ctx, g, set)
+		d.freed = d.freed || dropped
+		if err != nil {
 			return fail(err)
 		}
 	}
-	return removed, nil
+	return d, nil
 }
 
 // oldest are the ids of the goldens of a set that go when keep are left.
@@ -123,47 +144,37 @@ func oldest(all []store.Info, set string, keep int) (ids []string, err error) {
 
 // remove removes goldens, then packs that nobody needs, then writes packs anew. The last part takes longest and
 // matters least, so that it has a bound of its own.
-func (s *Store) remove(ctx context.Context, g opened, ids []string, repack bool) (removed []string, err error) {
+func (s *Store) remove(ctx context.Context, g opened, ids []string, repack int64) (d done, err error) {
 	// The clock may have been wrong when they were taken: the numbers decide, and no age does.
 	o := store.PruneOptions{Remove: ids, Quick: true, ClockIsRight: true, Patience: patience}
-	r, whole, err := s.bounded(ctx, g, o, s.removing)
-	if r != nil && r.Plan != nil && r.Goldens > 0 {
+	r, whole, err := s.bounded(ctx, g, o, &s.removing)
+	// Of those at which it was cut off some may have gone.
+	d.freed = r.Goldens+r.Packs > 0 || !whole && r.Plan != nil && len(r.Plan.Packs) > 0
+	if r.Goldens > 0 {
 		for _, f := range r.Plan.Goldens {
 			if !f.Keep {
-				removed = append(removed, f.Set+"/"+f.ID)
+				d.removed = append(d.removed, f.Set+"/"+f.ID)
 			}
 		}
-		slices.Sort(removed)
+		slices.Sort(d.removed)
 	}
 	if err != nil || !whole {
-		return removed, err
+		return d, err
 	}
 	for _, why := range r.Plan.Blocked {
 		s.log.Warn("no data of old checkpoints is removed", "reason", why)
 	}
-	if repack {
-		o.Remove, o.Repack = nil, repackBelow
-		_, _, err = s.bounded(ctx, g, o, s.repacking)
+	if repack == 0 {
+		return d, nil
 	}
-	return removed, err
-}
-
-// bounded prunes for so long; whole says whether it came to its end. That it did not is no error.
-func (s *Store) bounded(ctx context.Context, g opened, o store.PruneOptions, most time.Duration) (r *store.PruneResult, whole bool, err error) {
-	bound, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
-	r, err = g.Prune(bound, o)
-	switch {
-	case err == nil:
-		return r, true, nil
-	case !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil:
-		return r, false, err
-	case r == nil:
-		s.log.Debug("the checkpoints are in use; old ones are removed the next time")
-	default:
-		s.log.Warn("what old checkpoints leave was not removed in time; the next prune goes on with it", "after", most, "error", err)
+	o.Remove, o.Repack, o.Batch = nil, repackBelow, repack
+	r, whole, err = s.bounded(ctx, g, o, &s.repacking)
+	d.freed = d.freed || r.Packs > 0
+	// A disk that fails does so again at once. What only lacked the lock or the time is tried with the next prune.
+	if whole || r.Rewritten > 0 || err != nil && ctx.Err() == nil {
+		s.noteRepacked()
 	}
-	return r, false, nil
+	return d, err
 }
 
 // dropDamaged removes checkpoints of any component that nobody can ever restore, and says whether one went. They

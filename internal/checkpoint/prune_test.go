@@ -107,7 +107,7 @@ func TestAPruneThatHasNothingToDoTakesNoLock(t *testing.T) {
 	require.Less(t, time.Since(began), patience)
 }
 
-// TestAPruneIsStopped at any instant: what is there stays whole, and a later one goes on.
+// TestAPruneIsStopped at any instant: what is there stays whole, and a later one does the rest.
 func TestAPruneIsStopped(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
 	s, dir, ctx := newStore(t), t.TempDir(), context.Background()
@@ -128,7 +128,7 @@ func TestAPruneIsStopped(t *testing.T) {
 		if i%3 != 2 {
 			continue
 		}
-		s.removing, s.repacking = time.Duration(r.Int64N(8_000_000)), time.Duration(r.Int64N(8_000_000))
+		s.removing, s.repacking = bound{first: time.Duration(r.Int64N(8_000_000))}, bound{first: time.Duration(r.Int64N(8_000_000))}
 		s.repacked = time.Time{}
 		_, err := s.Prune(ctx, "redis", KindHealthy, 2)
 		require.NoError(t, err)
@@ -141,9 +141,9 @@ func TestAPruneIsStopped(t *testing.T) {
 	for _, c := range all {
 		require.NoError(t, s.Verify(ctx, c))
 	}
-	s.removing, s.repacking, s.repacked = time.Minute, time.Minute, time.Time{}
+	s.removing, s.repacking, s.repacked = bound{first: time.Minute}, bound{first: time.Minute}, time.Time{}
 	before := packs(t, s)
-	_, err = s.MakeRoom(ctx, "redis", KindFault, 2)
+	_, _, err = s.MakeRoom(ctx, "redis", KindFault, 2)
 	require.NoError(t, err)
 	all, err = s.List(ctx, "redis")
 	require.NoError(t, err)
@@ -152,14 +152,6 @@ func TestAPruneIsStopped(t *testing.T) {
 	for _, c := range all {
 		require.NoError(t, s.Verify(ctx, c))
 	}
-}
-
-func TestDataIsNotWrittenAnewAfterEachCheckpoint(t *testing.T) {
-	s := newStore(t)
-	require.True(t, s.repackDue())
-	require.False(t, s.repackDue())
-	s.repacked = s.repacked.Add(-repackEvery)
-	require.True(t, s.repackDue())
 }
 
 // small is a store on a disk of that size, and a path of state elsewhere.
@@ -225,24 +217,38 @@ func TestRoomIsMadeForTheNextCheckpoint(t *testing.T) {
 		}
 		return n
 	}
-	_, err := s.MakeRoom(ctx, "redis", KindHealthy, 3)
+	_, _, err := s.MakeRoom(ctx, "redis", KindHealthy, 3)
 	require.NoError(t, err)
 	require.Equal(t, map[Kind]int{KindFault: 3, KindHealthy: 2}, count())
-	_, err = s.MakeRoom(ctx, "redis", KindHealthy, 1)
+	_, _, err = s.MakeRoom(ctx, "redis", KindHealthy, 1)
 	require.NoError(t, err)
 	require.Equal(t, map[Kind]int{KindFault: 1, KindHealthy: 1}, count(), "the last one stays until there is another")
-	// What a checkpoint that failed has left goes as well.
-	g, err := s.open(ctx)
-	require.NoError(t, err)
-	defer g.Close()
+}
+
+// TestRoomIsMadeOfWhatNobodyNeeds: what checkpoints that failed, and folders that were being made, have left.
+func TestRoomIsMadeOfWhatNobodyNeeds(t *testing.T) {
+	s, dir, ctx := newStore(t), t.TempDir(), context.Background()
+	random(t, dir+"/a", 100_000)
+	take(t, s, "k", config.State{Paths: []string{dir}})
 	before := packs(t, s)
 	junk := filepath.Join(s.home, storeDir, "packs", "00", fmt.Sprintf("%064d.pack", 0))
 	write(t, junk, "dead")
-	_, err = s.Prune(ctx, "redis", KindHealthy, 1)
+	_, err := s.Prune(ctx, "redis", KindHealthy, 1)
 	require.NoError(t, err)
 	require.FileExists(t, junk, "nothing else was to be removed")
-	_, err = s.MakeRoom(ctx, "redis", KindHealthy, 1)
+	removed, freed, err := s.MakeRoom(ctx, "redis", KindHealthy, 1)
 	require.NoError(t, err)
+	require.Empty(t, removed)
+	require.True(t, freed)
 	require.NoFileExists(t, junk)
 	require.Equal(t, before, packs(t, s))
+	_, freed, err = s.MakeRoom(ctx, "redis", KindHealthy, 1)
+	require.NoError(t, err)
+	require.False(t, freed)
+	view := filepath.Join(s.home, viewDir, "redis.healthy", "20260101-000000-012345"+makingSuffix)
+	write(t, view+"/files/a", "of a process that was killed")
+	_, freed, err = s.MakeRoom(ctx, "redis", KindHealthy, 1)
+	require.NoError(t, err)
+	require.True(t, freed)
+	require.NoDirExists(t, view)
 }

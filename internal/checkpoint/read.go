@@ -190,38 +190,39 @@ func layOut(ctx context.Context, g *store.Golden, o restore.Options) error {
 // makingSuffix ends the name of a folder that is not whole yet.
 const makingSuffix = ".making"
 
-// dropViews removes the folders of checkpoints of a set that are there no more.
-func (s *Store) dropViews(ctx context.Context, g opened, set string) error {
+// dropViews removes the folders of checkpoints of a set that are there no more, and says whether one went.
+func (s *Store) dropViews(ctx context.Context, g opened, set string) (dropped bool, err error) {
 	home := filepath.Join(s.home, viewDir, set)
 	views, err := os.ReadDir(home)
 	if os.IsNotExist(err) || err == nil && len(views) == 0 {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	// What is being made has its checkpoint for itself: the lock of the store says so no more, that of the
 	// component does.
 	component, _, err := parseSet(set)
 	if err != nil {
-		return err
+		return false, err
 	}
 	unlock, err := s.tryLock(restoreLock + component)
 	if err != nil {
-		return nil // the next time
+		return false, nil // the next time
 	}
 	defer unlock()
 	all, err := g.List(ctx, set)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, v := range views {
 		if slices.ContainsFunc(all, func(i store.Info) bool { return i.ID == v.Name() }) {
 			continue
 		}
 		if err := os.RemoveAll(filepath.Join(home, v.Name())); err != nil {
-			return fmt.Errorf("remove the folder of a checkpoint: %w", err)
+			return dropped, fmt.Errorf("remove the folder of a checkpoint: %w", err)
 		}
+		dropped = true
 	}
-	return nil
+	return dropped, nil
 }

@@ -22,7 +22,8 @@ type PruneResult struct {
 
 // Prune removes goldens, then packs that no golden needs, and writes packs anew of which little is
 // needed. It has the store for itself. Each step leaves a store in which every golden that is there is
-// whole: so a process may be killed at any time, and a later prune does the rest.
+// whole: so a process may be killed at any time, and a later prune does the rest. That one looks at everything
+// anew, and writes again what was cut off; see PruneOptions.Batch.
 func (s *Store) Prune(ctx context.Context, o PruneOptions) (*PruneResult, error) {
 	waiting := ctx
 	if o.Patience > 0 {
@@ -62,10 +63,7 @@ func (s *Store) prune(ctx context.Context, r *PruneResult, o *PruneOptions) erro
 	if err := s.removePacks(ctx, r, dead, o); err != nil {
 		return err
 	}
-	old, err := s.repack(ctx, r, sparse, o, false)
-	if err == nil {
-		err = s.removePacks(ctx, r, old, o)
-	}
+	err := s.repackAll(ctx, r, sparse, o)
 	if err == nil && o.Parity != nil && r.Written+r.Rewritten > 0 {
 		err = s.protectNew(ctx, o)
 	}

@@ -21,9 +21,10 @@ import (
 )
 
 const (
-	pruneDirVariable  = "GOLDEN_PRUNE_TEST_DIR"
-	pruneStepVariable = "GOLDEN_PRUNE_TEST_STEP"
-	pruneGoneVariable = "GOLDEN_PRUNE_TEST_GONE"
+	pruneDirVariable   = "GOLDEN_PRUNE_TEST_DIR"
+	pruneStepVariable  = "GOLDEN_PRUNE_TEST_STEP"
+	pruneGoneVariable  = "GOLDEN_PRUNE_TEST_GONE"
+	pruneBatchVariable = "GOLDEN_PRUNE_TEST_BATCH"
 )
 
 // TestPruneChild is the process that is killed.
@@ -37,15 +38,17 @@ func TestPruneChild(t *testing.T) {
 	s := openStore(t, dir, options())
 	killer := &deadly{Backend: s.backend}
 	killer.left.Store(int64(step))
-	pruneAll(t, s.view(killer, nil), os.Getenv(pruneGoneVariable))
+	batch, err := strconv.ParseInt(os.Getenv(pruneBatchVariable), 10, 64)
+	require.NoError(t, err)
+	pruneAll(t, s.view(killer, nil), os.Getenv(pruneGoneVariable), batch)
 }
 
 // pruneAll does everything that a prune can do. The golden that goes, if it is still there, lies between
 // others, so that packs get sparse there too.
-func pruneAll(t *testing.T, s *Store, gone string) {
+func pruneAll(t *testing.T, s *Store, gone string, batch int64) {
 	t.Helper()
 	s.pace.packSize = 100_000
-	o := PruneOptions{Policy: keepLast(5), Repack: 0.9, Parity: &ParityOptions{}}
+	o := PruneOptions{Policy: keepLast(5), Repack: 0.9, Batch: batch, Parity: &ParityOptions{}}
 	if _, err := s.Find(t.Context(), gone); err == nil {
 		o.Remove = []string{gone}
 	}
@@ -102,10 +105,11 @@ func (f *deadlyFile) Publish(ctx context.Context, name string) error {
 }
 
 // killedPrune prunes in a child; it says whether the child was killed.
-func killedPrune(t *testing.T, dir, gone string, step int) bool {
+func killedPrune(t *testing.T, dir, gone string, batch int64, step int) bool {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestPruneChild$")
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", pruneDirVariable+"="+dir, pruneStepVariable+"="+strconv.Itoa(step), pruneGoneVariable+"="+gone)
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", pruneDirVariable+"="+dir, pruneStepVariable+"="+strconv.Itoa(step), pruneGoneVariable+"="+gone,
+		pruneBatchVariable+"="+strconv.FormatInt(batch, 10))
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return false
@@ -119,27 +123,31 @@ func killedPrune(t *testing.T, dir, gone string, step int) bool {
 
 // A prune is killed before each of its steps, and ends well in the next attempt.
 func TestKilledPrune(t *testing.T) {
+	t.Run("all at once", func(t *testing.T) { killPrunes(t, 0, 1) })
+	t.Run("in batches", func(t *testing.T) { killPrunes(t, 1, 3) })
+}
+
+func killPrunes(t *testing.T, batch int64, stride int) {
 	template, work := memoryDir(t), memoryDir(t)
 	st := newLab(t, labFolder(t, template))
 	goldens, _ := daily(t, st, 9)
 	_, err := st.Protect(t.Context(), ParityOptions{})
 	require.NoError(t, err)
 	rounds, gone := 0, goldens[7].Header().ID
-	stride := 1
 	if raced() {
-		stride = 4 // a child is slow to start then
+		stride *= 4 // a child is slow to start then
 	}
 	for step := 1; ; step += stride {
 		dir := filepath.Join(work, strconv.Itoa(step))
 		require.NoError(t, os.CopyFS(dir, os.DirFS(template)))
-		if !killedPrune(t, dir, gone, step) {
+		if !killedPrune(t, dir, gone, batch, step) {
 			break
 		}
 		rounds++
 		s := openStore(t, dir, options())
 		require.GreaterOrEqual(t, requireAllGood(t, s), 4, "after step %d", step)
 		require.False(t, scrubbed(t, s, ScrubOptions{}).Damaged())
-		pruneAll(t, s, gone)
+		pruneAll(t, s, gone, batch)
 		kept := requireAllGood(t, s)
 		require.Contains(t, []int{4, 5}, kept, "the fifth goes or stays, depending on which went before the kill")
 		for _, g := range []*Golden{goldens[5], goldens[6], goldens[8]} {

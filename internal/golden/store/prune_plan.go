@@ -23,6 +23,10 @@ type PruneOptions struct {
 	Remove []string
 	// Repack is the share of live bytes below which a pack is written anew, such as 0.5. Zero: none is.
 	Repack float64
+	// Batch is how many live bytes are written anew, one pack at least, before the packs that held them go and the
+	// next are begun. A prune that is cut off keeps its batches, and a golden is written anew in each that it is
+	// part of. Zero: all is one batch.
+	Batch int64
 	// Quick takes a golden for good when its list and the indexes of its packs are whole. Otherwise
 	// all of it is read before older ones are removed.
 	Quick bool

@@ -11,7 +11,8 @@ import (
 	"github.com/shivx/shivx/internal/golden/format"
 )
 
-// repacker writes blocks of old packs to new ones, as they are stored.
+// repacker writes blocks of old packs to new ones, as they are stored. What it keeps from written to into is that
+// of one batch of packs.
 type repacker struct {
 	s    *Store
 	live *index
@@ -32,32 +33,23 @@ type repacker struct {
 	others []format.Hash
 }
 
-// repack writes the live blocks of packs anew, then each golden that named one of them, and returns
-// the packs that no golden names any more. Blocks, entries and segments stay byte for byte; only the
-// goldens' lists of packs and signatures change.
-func (s *Store) repack(ctx context.Context, r *PruneResult, packs []PackFate, o *PruneOptions, salvage bool) (old []format.Hash, err error) {
-	if len(packs) == 0 {
-		return nil, nil
-	}
-	k := &repacker{s: s, live: new(index), into: make(map[format.Hash][]int), salvage: salvage}
-	defer func() { err = errors.Join(err, k.discard()) }()
-	going := make(map[int]bool)
-	for _, f := range packs {
-		going[r.Plan.census.numbers[f.Pack]] = true
-	}
-	for _, p := range r.Plan.census.packs {
-		if salvage && p.size > 0 {
-			k.others = append(k.others, p.name)
-		}
-	}
-	affected := slices.DeleteFunc(slices.Clone(r.Plan.stay), func(g *counted) bool {
-		return !slices.ContainsFunc(g.packs, func(n int) bool { return going[n] })
-	})
-	for _, g := range affected {
+// repacker returns who writes packs anew: it knows which of their blocks are needed.
+func (s *Store) repacker(ctx context.Context, p *PrunePlan, packs []PackFate) (*repacker, error) {
+	k := &repacker{s: s, live: new(index)}
+	for _, g := range p.naming(packs) {
 		if err := s.markLive(ctx, k.live, g); err != nil {
 			return nil, err
 		}
 	}
+	return k, nil
+}
+
+// repack writes the live blocks of packs anew, then each golden that named one of them, and returns
+// the packs that no golden names any more. Blocks, entries and segments stay byte for byte; only the
+// goldens' lists of packs and signatures change.
+func (k *repacker) repack(ctx context.Context, r *PruneResult, packs []PackFate, o *PruneOptions) (old []format.Hash, err error) {
+	k.written, k.packs, k.into = index{}, nil, make(map[format.Hash][]int)
+	defer func() { err = errors.Join(err, k.discard()) }()
 	for _, f := range packs {
 		o.tell("repack", f.Live)
 		damages, err := k.add(ctx, f.Pack)
@@ -73,18 +65,18 @@ func (s *Store) repack(ctx context.Context, r *PruneResult, packs []PackFate, o 
 	if err := k.publish(ctx); err != nil {
 		return nil, fmt.Errorf("repack: %w", err)
 	}
-	r.Written = len(k.packs)
+	r.Written += len(k.packs)
 	// A pack of which everything is live comes out as it was.
 	old = slices.DeleteFunc(old, func(h format.Hash) bool {
 		return slices.ContainsFunc(k.packs, func(f finished) bool { return f.name == h })
 	})
 	if o.Parity != nil {
-		if err := s.protectNew(ctx, o); err != nil {
+		if err := k.s.protectNew(ctx, o); err != nil {
 			return nil, err
 		}
 	}
-	n, err := s.rewriteGoldens(ctx, k, affected, old, o)
-	r.Rewritten = n
+	n, err := k.s.rewriteGoldens(ctx, k, r.Plan.naming(packs), old, o)
+	r.Rewritten += n
 	if err != nil {
 		return nil, fmt.Errorf("repack: %w", err)
 	}

@@ -443,6 +443,67 @@ func TestPruneEndsWithItsContext(t *testing.T) {
 	require.Equal(t, 1, requireAllGood(t, st.Store))
 }
 
+// A repack that is cut off once and again comes to its end, as what it has written stays.
+func TestPruneRepacksInBatches(t *testing.T) {
+	dir := t.TempDir()
+	st := newLab(t, labFolder(t, dir))
+	goldens, _ := daily(t, st, 12)
+	var o PruneOptions
+	for i := 0; i < len(goldens); i += 2 {
+		o.Remove = append(o.Remove, goldens[i].Header().ID)
+	}
+	_, err := st.Prune(t.Context(), o)
+	require.NoError(t, err)
+	require.Len(t, namesOf(t, st.backend, packsDir), 12, "of each something is needed")
+
+	cutOff := func() (*PruneResult, error) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		begun := 0
+		return st.Prune(ctx, PruneOptions{Repack: 0.9, Batch: 150_000, Progress: func(step string, _ int64) {
+			if step == "repack" {
+				begun++
+			}
+			if begun == 2 {
+				cancel()
+			}
+		}})
+	}
+	size := dirSize(filepath.Join(dir, "packs"))
+	for left := 6; left > 0; left-- {
+		r, err := cutOff()
+		if left > 1 {
+			require.ErrorIs(t, err, context.Canceled)
+		} else {
+			require.NoError(t, err)
+		}
+		require.Equal(t, []int{1, 1, 1}, []int{r.Written, r.Rewritten, r.Packs})
+		now := dirSize(filepath.Join(dir, "packs"))
+		require.Less(t, now, size-90_000)
+		size = now
+		require.Equal(t, 6, requireAllGood(t, st.Store))
+	}
+	require.Empty(t, scrubbed(t, st.Store, ScrubOptions{}).Problems)
+}
+
+func TestBatchesOfPacks(t *testing.T) {
+	packs := []PackFate{{Size: 100, Live: 40}, {Size: 50, Live: 5}, {Size: 100, Live: 45}, {Size: 100}, {Size: 100, Live: 20}}
+	lives := func(most int64) (all [][]int64) {
+		for _, part := range batches(packs, most) {
+			var some []int64
+			for _, p := range part {
+				some = append(some, p.Live)
+			}
+			all = append(all, some)
+		}
+		return all
+	}
+	require.Equal(t, [][]int64{{40, 5, 45, 0, 20}}, lives(0))
+	require.Equal(t, [][]int64{{0, 5, 20}, {40}, {45}}, lives(44), "one that is greater is a batch of its own")
+	require.Equal(t, [][]int64{{0, 5, 20, 40, 45}}, lives(1000))
+	require.Equal(t, [][]int64{{0}, {5}, {20}, {40}, {45}}, lives(1))
+}
+
 // Goldens that another trusted key has signed in the name of this host do not count for its own.
 func TestPruneCountsWhatAnotherSignedApart(t *testing.T) {
 	dir := t.TempDir()

@@ -70,7 +70,7 @@ func (k *scrub) salvage(ctx context.Context) error {
 		}
 		packs, problems = append(packs, PackFate{Pack: pack}), append(problems, p)
 	}
-	old, err := k.s.repack(ctx, r, packs, &PruneOptions{}, true)
+	old, err := k.s.salvage(ctx, r, packs)
 	if err != nil {
 		return fmt.Errorf("save what is whole of damaged packs: %w", err)
 	}
