@@ -125,7 +125,8 @@ func (b *builder) isStill(l link, want *format.Entry, st *unix.Stat_t) (bool, er
 				return false, err
 			}
 		}
-		return !otherRights(want, st, nil), nil
+		xattrs, err := handle{at: l.dir.fd, n: l.name}.xattrs(make([]byte, chunk), want.Xattrs)
+		return err == nil && !otherRights(want, st, xattrs), err
 	}
 	fd, err := openAt(l.dir.fd, l.name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {

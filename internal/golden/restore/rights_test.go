@@ -143,6 +143,31 @@ func TestOnlyWhatWasComparedIsLinked(t *testing.T) {
 	}
 }
 
+// A link or a pipe has attributes of its own, which are looked at when a new name is made of it.
+func TestAttributesOfWhatIsLinked(t *testing.T) {
+	for name, create := range map[string]func(path string) error{
+		"link": func(path string) error { return os.Symlink("nowhere", path) },
+		"pipe": func(path string) error { return syscall.Mkfifo(path, 0o644) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			first, second := dir+"/tree/a", dir+"/tree/b"
+			require.NoError(t, os.Mkdir(dir+"/tree", 0o755))
+			require.NoError(t, create(first))
+			require.NoError(t, unix.Lsetxattr(first, "trusted.note", []byte("kept"), 0))
+			require.NoError(t, os.Link(first, second))
+			g := take(t, dir+"/tree")
+			require.NoError(t, os.Remove(second))
+			restoreAll(t, g, Options{Journal: t.TempDir(), InPlace: true})
+			one, err := os.Lstat(first)
+			require.NoError(t, err)
+			other, err := os.Lstat(second)
+			require.NoError(t, err)
+			require.True(t, os.SameFile(one, other))
+		})
+	}
+}
+
 // A file that gets a new name and other metadata in one restore was changed by that itself.
 func TestALinkedFileThatNeedsMetadata(t *testing.T) {
 	dir := t.TempDir()
