@@ -63,7 +63,6 @@ const (
 	fSure288
 	fSureBest
 	fStraight // length of that window, in horizons
-	fAge      // steps seen, in days of 288
 	features_ // how many
 )
 
@@ -85,7 +84,7 @@ type view struct {
 // features writes what the model looks at. All values are finite.
 func (b *Breach) features(f *[featureCount]float64) view {
 	v := b.look()
-	f[fHorizon], f[fWay], f[fAge] = v.horizon, v.way, float64(b.seen)/288
+	f[fHorizon], f[fWay] = v.horizon, v.way
 	b.trends(&v, f)
 	b.reach(&v, f)
 	b.growth(&v, f)

@@ -15,7 +15,7 @@ var featureNames = [featureCount]string{
 	fAbove: "above", fPast: "past", fHeadroom: "headroom", fByHeadroom: "past-headroom", fByRise: "past-rise",
 	fByHour: "past-hour", fYesterday: "yesterday", fPeakDay: "top-day", fPeakHour: "top-hour", fReach36: "reach-36", fReach72: "reach-72", fReach144: "reach-144", fReach288: "reach-288", fReachBest: "reach",
 	fSure36: "sure-36", fSure72: "sure-72", fSure144: "sure-144", fSure288: "sure-288", fSureBest: "sure",
-	fStraight: "straight", fAge: "age",
+	fStraight: "straight",
 }
 
 // Features appends what a model looks at, in the order of FeatureNames, all of it finite. It serves
