@@ -3,6 +3,8 @@ package main
 import (
 	"math"
 	"slices"
+	"sort"
+	"strconv"
 	"sync"
 
 	"github.com/shivx/shivx/forecasting"
@@ -25,33 +27,38 @@ type table struct {
 	y, w  []float32
 }
 
-func newTable(rows [][]float32, y, w []float32) *table {
-	t := &table{y: y, w: w, cols: make([][]uint8, len(rows[0])), edges: make([][]float32, len(rows[0]))}
-	parallel(len(t.cols), func(c int) {
-		sample := make([]float32, 0, 20000)
-		for i := 0; i < len(rows); i += 1 + len(rows)/20000 {
-			sample = append(sample, rows[i][c])
+func newTable(rows []decision, label func(*decision) float32) *table {
+	n := len(rows[0].x)
+	t := &table{cols: make([][]uint8, n), edges: make([][]float32, n)}
+	for i := range rows {
+		t.y, t.w = append(t.y, label(&rows[i])), append(t.w, rows[i].weight)
+	}
+	parallel(n, func(c int) {
+		t.edges[c] = edges(rows, c)
+		t.cols[c] = make([]uint8, len(rows))
+		for i := range rows {
+			x := rows[i].x[c]
+			t.cols[c][i] = uint8(sort.Search(len(t.edges[c]), func(k int) bool { return t.edges[c][k] > x }))
 		}
-		slices.Sort(sample)
-		for b := 1; b < bins; b++ {
-			e := sample[b*len(sample)/bins]
-			if n := len(t.edges[c]); n == 0 && e > sample[0] || n > 0 && e > t.edges[c][n-1] {
-				t.edges[c] = append(t.edges[c], e)
-			}
-		}
-		col := make([]uint8, len(rows))
-		for i, r := range rows {
-			b, _ := slices.BinarySearchFunc(t.edges[c], r[c], func(e, x float32) int {
-				if e <= x {
-					return -1
-				}
-				return 1
-			})
-			col[i] = uint8(b)
-		}
-		t.cols[c] = col
 	})
 	return t
+}
+
+// edges returns quantiles of a column, each once.
+func edges(rows []decision, c int) []float32 {
+	var sample []float32
+	for i := 0; i < len(rows); i += 1 + len(rows)/20000 {
+		sample = append(sample, rows[i].x[c])
+	}
+	slices.Sort(sample)
+	var out []float32
+	last := sample[0]
+	for b := 1; b < bins; b++ {
+		if e := sample[b*len(sample)/bins]; e > last {
+			out, last = append(out, e), e
+		}
+	}
+	return out
 }
 
 func parallel(n int, f func(int)) {
@@ -218,4 +225,18 @@ func predict(m *forecasting.Model, x []float32) float64 {
 		sum += float64(t.Value[n])
 	}
 	return sum
+}
+
+// round leaves four digits of what the leaves add and six of where the splits are.
+func round(m *forecasting.Model) {
+	digits := func(v []float32, n int) {
+		for i, x := range v {
+			f, _ := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'g', n, 32), 32)
+			v[i] = float32(f)
+		}
+	}
+	for i := range m.Trees {
+		digits(m.Trees[i].At, 6)
+		digits(m.Trees[i].Value, 4)
+	}
 }
