@@ -27,7 +27,7 @@ type Options struct {
 // Check returns what is wrong with the options.
 func (o Options) Check() error {
 	switch steps := o.steps(); {
-	case math.IsNaN(o.Capacity) || math.IsInf(o.Capacity, 0):
+	case !(math.Abs(o.Capacity) <= largest):
 		return fmt.Errorf("capacity %v: not a number that can be reached", o.Capacity)
 	case o.Horizon <= 0:
 		return errors.New("horizon: must be longer than nothing")

@@ -8,6 +8,9 @@ import (
 // longGap is how many steps without a measurement end a series: what comes after them is another one.
 const longGap = 48
 
+// largest is the largest value that counts as a number: sums and squares of it stay finite.
+const largest = 1e30
+
 // grid cuts time into steps and says which are over.
 type grid struct {
 	step  int64 // nanoseconds
@@ -30,7 +33,7 @@ const (
 // look says what a measurement at that time does; gap is how many steps since the open one, at least
 // one when it is over.
 func (g *grid) look(at time.Time, v float64) (verdict, int64) {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
+	if !(math.Abs(v) <= largest) { // NaN, too
 		return ignored, 0
 	}
 	i := floorDiv(at.UnixNano(), g.step)
