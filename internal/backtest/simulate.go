@@ -105,8 +105,9 @@ func shapes() []shape {
 	}
 }
 
-// Simulate makes series of known kinds on backgrounds. Every one has a capacity of 1.
-func Simulate(r *rand.Rand, backgrounds [][]float64, count int) []Leak {
+// Simulate makes series of known kinds on backgrounds. Every one has a capacity of 1. At a pace of 1 a leak takes
+// 24 to 1,300 steps; what happens takes so many times as long as the pace says.
+func Simulate(r *rand.Rand, backgrounds [][]float64, count int, pace float64) []Leak {
 	all := shapes()
 	total := 0.0
 	for _, s := range all {
@@ -118,14 +119,14 @@ func Simulate(r *rand.Rand, backgrounds [][]float64, count int) []Leak {
 		for pick -= all[0].share; pick > 0; pick -= all[i].share {
 			i++
 		}
-		if l, ok := grow(r, backgrounds[r.IntN(len(backgrounds))], all[i]); ok {
+		if l, ok := grow(r, backgrounds[r.IntN(len(backgrounds))], all[i], pace); ok {
 			out = append(out, l)
 		}
 	}
 	return out
 }
 
-func grow(r *rand.Rand, background []float64, s shape) (Leak, bool) {
+func grow(r *rand.Rand, background []float64, s shape, pace float64) (Leak, bool) {
 	length := len(background)
 	onset := 60 + r.IntN(740)
 	scale, up := uniform(r, 0.5, 1.2), uniform(r, -0.1, 0.15)
@@ -152,7 +153,7 @@ func grow(r *rand.Rand, background []float64, s shape) (Leak, bool) {
 	}
 	f := s.make(r, room)
 	for i := onset; i < len(v); i++ {
-		v[i] += f(float64(i - onset))
+		v[i] += f(float64(i-onset) / pace)
 		if v[i] >= 1 && l.Exhausted < 0 {
 			l.Exhausted = i
 			l.Values = v[:i+1]

@@ -22,7 +22,7 @@ func crossValidate(leaks []backtest.Leak) {
 			if fold(i) != f {
 				continue
 			}
-			for _, d := range decide(&leaks[i], i, 3) {
+			for _, d := range decide(&leaks[i], i, 288, 3, horizon) {
 				d.p, d.leak = logistic(predict(soonModel, d.x)), logistic(predict(everModel, d.x))
 				judged = append(judged, d)
 			}

@@ -35,8 +35,8 @@ var (
 )
 
 const (
-	simulated = 600 // series
-	weight    = 3   // of a decision on a real series
+	simulated = 1000 // series
+	weight    = 6    // of a decision on a real series
 	seed      = 6
 )
 
@@ -86,7 +86,7 @@ func exhaustionRows(leaks []backtest.Leak, keep func(int) bool) []decision {
 		if !keep(i) {
 			continue
 		}
-		for _, d := range decide(&leaks[i], i, 3) {
+		for _, d := range decide(&leaks[i], i, 288, 3, horizon) {
 			d.weight = weight
 			rows = append(rows, d)
 		}
@@ -94,9 +94,15 @@ func exhaustionRows(leaks []backtest.Leak, keep func(int) bool) []decision {
 			backgrounds = append(backgrounds, leaks[i].Values, backtest.SyntheticBackground(r, len(leaks[i].Values)))
 		}
 	}
-	sims := backtest.Simulate(r, backgrounds, simulated)
-	for i := range sims {
-		rows = append(rows, decide(&sims[i], -1, 6)...)
+	for _, h := range horizons {
+		pace := float64(h) / horizon
+		sims := backtest.Simulate(r, backgrounds, simulated/len(horizons), pace)
+		for i := range sims {
+			rows = append(rows, decide(&sims[i], -1, 48, max(1, h/12), h)...)
+		}
 	}
 	return rows
 }
+
+// horizons of what is simulated, in steps: most are asked for six hours.
+var horizons = [...]int{12, 24, 36, 72, 72, 72, 72, 144}

@@ -46,15 +46,15 @@ func features(b *forecasting.Breach) []float32 {
 	return x
 }
 
-// decide returns a decision each so many steps, from step 288 to the exhaustion.
-func decide(l *backtest.Leak, series, every int) []decision {
+// decide returns a decision each so many steps, from a step to the exhaustion, on a horizon in steps.
+func decide(l *backtest.Leak, series, from, every, horizon int) []decision {
 	end := len(l.Values)
 	if l.Exhausted >= 0 {
 		end = l.Exhausted
 	}
 	var out []decision
-	watch(l.Values[:end], 1, horizon*step, func(t int, b *forecasting.Breach) {
-		if t < 288 || (t-288)%every != 0 {
+	watch(l.Values[:end], 1, time.Duration(horizon)*step, func(t int, b *forecasting.Breach) {
+		if t < from || (t-from)%every != 0 {
 			return
 		}
 		d := decision{series: series, at: t, x: features(b), weight: 1}
