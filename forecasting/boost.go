@@ -1,74 +1,43 @@
 package forecasting
 
 import (
-	_ "embed"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
-	"slices"
-	"sync"
 )
-
-//go:embed model.json
-var modelFile []byte
 
 // Models are what is frozen: of one kind of question each.
 type Models struct {
 	// Made says how they were fitted.
-	Made string `json:"made"`
+	Made string
 	// Features are the names of what the trees look at, in their order.
-	Features []string `json:"features"`
+	Features []string
 	// Exhaustion answers whether a series that never was at its capacity reaches it within the
 	// horizon, Leak whether it ever will, Recurrence the first for one that was there before.
-	Exhaustion Model `json:"exhaustion"`
-	Leak       Model `json:"leak"`
-	Recurrence Model `json:"recurrence"`
+	Exhaustion Model
+	Leak       Model
+	Recurrence Model
 }
 
 // Model is a sum of decision trees over features; its logistic is a probability.
 type Model struct {
 	// Bias is the sum's beginning, in log-odds.
-	Bias float64 `json:"bias"`
+	Bias float64
 	// Depth of every tree.
-	Depth int `json:"depth"`
+	Depth int
 	// Trees of which every one is full.
-	Trees []Tree `json:"trees"`
+	Trees []Tree
 }
 
 // Tree is a full tree; the children of node i are 2i+1 and 2i+2.
 type Tree struct {
 	// Feature and At are the split of each inner node: a value of At or more goes to the second child.
-	Feature []uint8   `json:"feature"`
-	At      []float32 `json:"at"`
+	Feature []uint8
+	At      []float32
 	// Value is what each node, the leaves among them, adds in log-odds on the mean.
-	Value []float32 `json:"value"`
+	Value []float32
 }
 
-var frozen = sync.OnceValue(func() *Models {
-	m, err := parseModels(modelFile)
-	if err != nil {
-		panic("forecasting: model.json: " + err.Error()) // part of the program; a test reads it
-	}
-	return m
-})
-
-func parseModels(data []byte) (*Models, error) {
-	m := &Models{}
-	if err := json.Unmarshal(data, m); err != nil {
-		return nil, err
-	}
-	if !slices.Equal(m.Features, featureNames[:]) {
-		return nil, errors.New("its features are not those of the program")
-	}
-	for _, m := range []*Model{&m.Exhaustion, &m.Leak, &m.Recurrence} {
-		if err := m.check(); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
-}
-
+// check returns what is wrong with a model.
 func (m *Model) check() error {
 	inner := 1<<m.Depth - 1
 	for i, t := range m.Trees {

@@ -165,16 +165,15 @@ func TestSmallAndWithoutGarbage(t *testing.T) {
 }
 
 func TestFrozenModels(t *testing.T) {
-	m, err := parseModels(modelFile)
-	require.NoError(t, err)
-	require.NotEmpty(t, m.Made)
-	for _, bad := range []string{`{`, `{}`, `{"features":["way"]}`} {
-		_, err := parseModels([]byte(bad))
-		require.Error(t, err)
+	require.NotEmpty(t, models.Made)
+	require.Equal(t, FeatureNames(), models.Features)
+	for _, m := range []*Model{&models.Exhaustion, &models.Leak, &models.Recurrence} {
+		require.NotEmpty(t, m.Trees)
+		require.NoError(t, m.check())
 	}
-	broken := m.Leak
+	broken := models.Leak
 	broken.Trees = append([]Tree{{Feature: []uint8{1}}}, broken.Trees...)
-	require.ErrorContains(t, broken.check(), "not full")
+	require.ErrorContains(t, broken.check(), "tree 0 is not full")
 }
 
 // The weights of all features and what the model says of nothing make the log-odds.
@@ -185,7 +184,7 @@ func TestContributionsAddUp(t *testing.T) {
 	c.closeOpen()
 	var f, with [featureCount]float64
 	c.features(&f)
-	m := &frozen().Exhaustion
+	m := &models.Exhaustion
 	sum, total := m.sum(&f, &with), m.Bias
 	for i := range m.Trees {
 		total += float64(m.Trees[i].Value[0])

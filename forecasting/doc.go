@@ -20,7 +20,7 @@
 //     by headroom and by hour of the day, counted with exponential forgetting.
 //   - These features are fused by gradient-boosted trees: Friedman, Greedy function approximation,
 //     Ann. Statist. 29 (2001), second-order as in Chen and Guestrin, XGBoost, KDD 2016. The trees
-//     are frozen in model.json with a word about how they were made.
+//     are frozen in model.go, with a word about how they were made.
 //   - The contribution of a feature to a forecast is the sum of the changes of the expected value
 //     along the paths through the trees: Saabas' attribution, the path case of Lundberg et al., Nat.
 //     Mach. Intell. 2 (2020).

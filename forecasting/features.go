@@ -2,7 +2,7 @@ package forecasting
 
 import "math"
 
-// feature is what the model looks at. The order is that of the model's file.
+// feature is what the model looks at. The order is that of the models.
 type feature int
 
 const (

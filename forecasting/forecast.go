@@ -71,10 +71,10 @@ func (b *Breach) forecast() Forecast {
 	v := b.features(&f)
 	out := Forecast{Ready: true, Level: v.level}
 	limits := recurrence
-	m := &frozen().Recurrence
+	m := &models.Recurrence
 	if hits, _ := b.passage.overall(); hits == 0 {
-		limits, m = exhaustion, &frozen().Exhaustion
-		out.Leak = logistic(frozen().Leak.sum(&f, nil))
+		limits, m = exhaustion, &models.Exhaustion
+		out.Leak = logistic(models.Leak.sum(&f, nil))
 	}
 	out.Probability = logistic(m.sum(&f, &with))
 	if b.back(0) >= b.capacity {

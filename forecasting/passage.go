@@ -72,9 +72,9 @@ func slot(d, sd float64) int {
 	return int(math.Min(headrooms-1, 1+2*math.Log2(8*d/sd)))
 }
 
-// rate returns hits of tries, drawn towards a guess that weighs as much as some tries.
-func rate(hits, tries, guess, weight float64) float64 {
-	return (hits + guess*weight) / (tries + weight)
+// rate returns hits of tries, drawn towards a guess that weighs as much as 24 tries.
+func rate(hits, tries, guess float64) float64 {
+	return (hits + guess*24) / (tries + 24)
 }
 
 // overall returns how often the capacity was reached within a horizon, whatever the headroom.
@@ -97,7 +97,7 @@ func (p *passage) byHeadroom(d, sd, guess float64) float64 {
 		}
 		hits, tries = hits+w*float64(p.hits[j]), tries+w*float64(p.tries[j])
 	}
-	return rate(hits, tries, guess, 24)
+	return rate(hits, tries, guess)
 }
 
 func (p *passage) byRise(d, sd float64) float64 {
@@ -112,7 +112,7 @@ func (p *passage) byRise(d, sd float64) float64 {
 			at += float64(n) / 2
 		}
 	}
-	return rate(at, all, 0, 24)
+	return rate(at, all, 0)
 }
 
 func (p *passage) byHour(hour int, guess float64) float64 {
@@ -125,5 +125,5 @@ func (p *passage) byHour(hour int, guess float64) float64 {
 		}
 		hits, tries = hits+w*float64(p.hourHits[i]), tries+w*float64(p.hourTries[i])
 	}
-	return rate(hits, tries, guess, 24)
+	return rate(hits, tries, guess)
 }

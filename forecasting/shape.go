@@ -106,7 +106,7 @@ func (b *Breach) recurrence(v *view, f *[featureCount]float64) {
 	p := &b.passage
 	d := b.capacity - v.level
 	hits, tries := p.overall()
-	past := rate(hits, tries, 0, 24)
+	past := rate(hits, tries, 0)
 	f[fAbove], f[fPast] = float64(p.above), past
 	f[fHeadroom] = d / v.sd
 	f[fByHeadroom] = p.byHeadroom(d, v.sd, past)
