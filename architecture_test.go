@@ -40,7 +40,7 @@ var layers = []layer{
 	{"internal/golden/source/...", []string{".", "internal/command", "internal/config", "internal/durable", "internal/golden/format", "internal/ledger", "internal/resp"}},
 	{"internal/...", []string{".", "internal/..."}},
 	{"worker/...", []string{"..."}},
-	{"starter/...", []string{".", "workflows", "activities", "activities/...", "internal/...", "plugins/..."}},
+	{"starter/...", []string{".", "workflows", "activities", "activities/...", "internal/...", "plugins/...", "forecasting"}},
 	{"test/...", []string{"..."}},
 }
 

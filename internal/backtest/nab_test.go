@@ -108,7 +108,7 @@ func TestNABChoosesOneThreshold(t *testing.T) {
 	}
 	r, err := ScoreNAB(series, [][]float64{a, b})
 	require.NoError(t, err)
-	require.Equal(t, 0.4, r.Threshold)
+	require.InDelta(t, 0.4, r.Threshold, 0)
 	require.InDelta(t, 2-0.22, r.Raw, 1e-12)
 	require.InDelta(t, 100*(4-0.22)/4, r.Score, 1e-9)
 	require.Equal(t, 2, r.Caught)
@@ -137,7 +137,7 @@ func TestNABOfKnownDetectors(t *testing.T) {
 	windows := 0
 	for _, s := range series {
 		windows += len(s.Windows)
-		require.Equal(t, len(s.At), len(s.Values))
+		require.Len(t, s.At, len(s.Values))
 	}
 	score := func(detector func(s NABSeries) []float64) NABResult {
 		r, err := ScoreNAB(series, scoresOf(series, detector))
