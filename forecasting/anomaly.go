@@ -30,7 +30,7 @@ const anomalyLimit = 1e30
 
 // AnomalyScore is how strange a point is, given the points before it.
 type AnomalyScore struct {
-	// Score is from 0 to 1; from 0.5 on it is an alarm. One anomaly gives one alarm, not one for each of its
+	// Score is from 0 to 1; from 0.5 on it is an alarm. An anomaly gives one alarm as a rule, not one for each of its
 	// points: while it lasts, only what is much stranger still scores again.
 	Score float64
 	// WarmUp is true while too few points are known to say anything; Score is 0 then.

@@ -75,13 +75,15 @@ var anomalyTable = [anomalyFeatureCount]struct {
 // anomalyReasons lists the kinds with the most surprising features.
 func anomalyReasons(surprises *[2 * anomalyFeatureCount]float64) [3]AnomalyReason {
 	var kinds [anomalyKinds]AnomalyReason
-	sum := 0.0
 	for i, s := range surprises {
 		f := &anomalyTable[i/2]
 		if k := &kinds[f.kind]; s > k.Share {
-			sum += s - k.Share
 			*k = AnomalyReason{Kind: f.kind, Feature: f.name, High: i%2 == anomalyHigh, Share: s}
 		}
+	}
+	sum := 0.0
+	for _, k := range kinds {
+		sum += k.Share
 	}
 	var reasons [3]AnomalyReason
 	for _, k := range kinds {

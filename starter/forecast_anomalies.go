@@ -18,8 +18,8 @@ func (a *app) forecastAnomaliesCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "anomalies [FILE]", Short: "Score each point of a series by how strange it is",
 		Long: `Reads CSV rows "timestamp,value" from a file, or from standard input, and prints each with an anomaly score
-from 0 to 1, using only the rows before it: 0.5 and more is an alarm. One anomaly gives one alarm; while it
-lasts, the score is low again. Over the first 144 values the score is 0, as nothing is known yet.
+from 0 to 1, using only the rows before it: 0.5 and more is an alarm. An anomaly gives one alarm as a rule: while it
+lasts, the score is low again. A change that stays may give a few more. Over the first 144 values the score is 0, as nothing is known yet.
 
 Timestamps are RFC 3339, "2006-01-02 15:04:05" (taken as UTC), or seconds or milliseconds since 1970. A value that is
 empty or NaN is missing: it scores 0 and is not learnt from. A first line that is no data is a heading.

@@ -137,7 +137,7 @@ func TestNABOfKnownDetectors(t *testing.T) {
 	windows := 0
 	for _, s := range series {
 		windows += len(s.Windows)
-		require.Len(t, s.Values, len(s.At))
+		require.Len(t, s.At, len(s.Values))
 	}
 	score := func(detector func(s NABSeries) []float64) NABResult {
 		r, err := ScoreNAB(series, scoresOf(series, detector))
