@@ -72,7 +72,7 @@ histories: $(BIN)/shivx-local $(BIN)/shivx-worker-crash ## Record anew the histo
 # Peers are measured where they are installed, as the Debian packages monit, prometheus-node-exporter,
 # netdata-core, openssl, coreutils, aide, fail2ban and sshguard. What is blocked by nftables needs root and iproute2.
 bench: build ## Measure, beside peers in the same run
-	$(GO) test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 2s ./internal/ledger ./internal/history ./internal/vitals ./internal/resilience ./internal/api
+	$(GO) test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 2s ./internal/ledger ./internal/history ./internal/vitals ./internal/resilience ./internal/api ./forecasting
 	$(GO) test -count=1 -timeout 30m -v -run TestAMillionSources -bench . -benchtime 1s ./internal/guardian/detect
 	$(GO) test -count=1 -timeout 30m -v -run Bench ./test/peers/...
 
