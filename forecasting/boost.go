@@ -16,9 +16,14 @@ type Models struct {
 	Exhaustion Model
 	Leak       Model
 	Recurrence Model
+	// Time adds to the logarithm of when the straightest trend leads to the capacity, Doubt is the
+	// logarithm of how far that is off, itself in logarithms. Between Early and Late times that lie
+	// eight of ten outcomes.
+	Time, Doubt Model
+	Early, Late float64
 }
 
-// Model is a sum of decision trees over features; its logistic is a probability.
+// Model is a sum of decision trees over features; the logistic of the first three is a probability.
 type Model struct {
 	// Bias is the sum's beginning, in log-odds.
 	Bias float64

@@ -167,7 +167,7 @@ func TestSmallAndWithoutGarbage(t *testing.T) {
 func TestFrozenModels(t *testing.T) {
 	require.NotEmpty(t, models.Made)
 	require.Equal(t, FeatureNames(), models.Features)
-	for _, m := range []*Model{&models.Exhaustion, &models.Leak, &models.Recurrence} {
+	for _, m := range []*Model{&models.Exhaustion, &models.Leak, &models.Recurrence, &models.Time, &models.Doubt} {
 		require.NotEmpty(t, m.Trees)
 		require.NoError(t, m.check())
 	}

@@ -19,9 +19,9 @@ type Forecast struct {
 	// Leak is the probability that the series grows until it is exhausted, however long that takes.
 	// It is 0 for a series that came back from its capacity before.
 	Leak float64
-	// BreachAt is when the present trend leads to the capacity, Low and High the bounds between which
-	// it does with a probability of 80 %. They are zero when it leads nowhere; High alone is zero
-	// when the trend may be none.
+	// BreachAt is when the capacity is reached if the series goes on as it does, Low and High are the
+	// bounds between which that is with a probability of 80 %. They are zero when it is on no way
+	// there; High alone is zero when it is more than a hundred horizons away.
 	BreachAt, Low, High time.Time
 	// Alert says that somebody should act. It opens and closes at different probabilities.
 	Alert bool
@@ -44,7 +44,7 @@ type thresholds struct{ open, close, leakOpen, leakClose float64 }
 // How they were chosen stands in docs/FORECAST.md: the least that alerts one healthy series in
 // twenty for exhaustion, the best F1 of the train parts for what comes again and again.
 var (
-	exhaustion = thresholds{open: 0.35, close: 0.25, leakOpen: 0.85, leakClose: 0.55}
+	exhaustion = thresholds{open: 0.35, close: 0.25, leakOpen: 0.9, leakClose: 0.6}
 	recurrence = thresholds{open: 0.18, close: 0.15}
 )
 
@@ -82,7 +82,7 @@ func (b *Breach) forecast() Forecast {
 	}
 	b.alert = limits.judge(b.alert, out)
 	out.Alert = b.alert
-	b.when(&v, &out)
+	b.when(&f, &out)
 	out.Causes = causes(&f, &with)
 	return out
 }
@@ -94,26 +94,26 @@ func (t thresholds) judge(open bool, f Forecast) bool {
 	return f.Probability >= t.open && f.Leak >= t.leakOpen
 }
 
-// when writes when the longest straight trend leads to the capacity.
-func (b *Breach) when(v *view, out *Forecast) {
-	l := v.lines[v.straightest()]
-	gap, se := b.gap(l), v.error(l)
-	at := func(slope float64) time.Time {
-		steps := gap / slope
-		if slope <= 0 || steps > 100*v.horizon {
-			return time.Time{}
-		}
-		return time.Unix(0, b.grid.index*b.grid.step).Add(time.Duration(steps * float64(b.grid.step))).UTC()
-	}
-	if out.BreachAt = at(l.slope); out.BreachAt.IsZero() {
+// when writes when the series will be at its capacity, if it is on a way there.
+func (b *Breach) when(f *[featureCount]float64, out *Forecast) {
+	if out.Leak < likely && out.Probability < likely && f[fReachBest] >= never {
 		return
 	}
-	out.Low, out.High = at(l.slope+spreadOfTime*se), at(l.slope-spreadOfTime*se)
+	steps := float64(b.horizon) * Reach(f[fReachBest]) * math.Exp(models.Time.sum(f, nil))
+	off := math.Exp(models.Doubt.sum(f, nil))
+	at := func(steps float64) time.Time {
+		if steps > 100*float64(b.horizon) {
+			return time.Time{}
+		}
+		return time.Unix(0, b.grid.index*b.grid.step).Add(time.Duration((steps - 1) * float64(b.grid.step))).UTC()
+	}
+	if out.BreachAt = at(steps); !out.BreachAt.IsZero() {
+		out.Low, out.High = at(steps*math.Exp(models.Early*off)), at(steps*math.Exp(models.Late*off))
+	}
 }
 
-// spreadOfTime is how many standard errors of the slope hold 80 % of the outcomes: more than the 1.28
-// of a normal distribution, for trends change.
-const spreadOfTime = 2.5
+// likely is the probability from which on a time is told although no trend leads there.
+const likely = 0.2
 
 func causes(f, with *[featureCount]float64) []Cause {
 	var out []Cause

@@ -45,6 +45,9 @@ func (v *view) error(l line) float64 {
 	return math.Max(least, math.Abs(l.slope/l.score))
 }
 
+// Reach returns the feature "reach" within the bounds between which it begins a guess of the time.
+func Reach(horizons float64) float64 { return math.Max(0.02, math.Min(never, horizons)) }
+
 // straightest returns the longest window over which the residuals are hardly larger than over the
 // shorter ones: the trend began before it.
 func (v *view) straightest() int {

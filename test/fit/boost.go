@@ -81,14 +81,37 @@ type split struct {
 
 type sums struct{ g, h float64 }
 
-// fit makes a model by second-order boosting of the logistic loss.
-func fit(t *table, s settings) *forecasting.Model {
-	n := len(t.y)
-	var pos, all float64
+// loss gives where a sum begins, and the first and second derivative at a sum.
+type loss struct {
+	begin  func(t *table) float64
+	derive func(sum float64, y float32) (g, h float64)
+}
+
+// mean returns the weighted mean of the labels.
+func mean(t *table) float64 {
+	var sum, all float64
 	for i, y := range t.y {
-		pos, all = pos+float64(y*t.w[i]), all+float64(t.w[i])
+		sum, all = sum+float64(y*t.w[i]), all+float64(t.w[i])
 	}
-	m := &forecasting.Model{Depth: s.depth, Bias: math.Log(pos / (all - pos))}
+	return sum / all
+}
+
+// chance is the logistic loss of labels 0 and 1, square the squared error of any.
+var (
+	chance = loss{
+		begin: func(t *table) float64 { return math.Log(mean(t) / (1 - mean(t))) },
+		derive: func(sum float64, y float32) (g, h float64) {
+			p := logistic(sum)
+			return p - float64(y), p * (1 - p)
+		},
+	}
+	square = loss{begin: mean, derive: func(sum float64, y float32) (g, h float64) { return sum - float64(y), 1 }}
+)
+
+// fit makes a model by second-order boosting.
+func fit(t *table, s settings, l loss) *forecasting.Model {
+	n := len(t.y)
+	m := &forecasting.Model{Depth: s.depth, Bias: l.begin(t)}
 	f := make([]float64, n)
 	for i := range f {
 		f[i] = m.Bias
@@ -97,8 +120,8 @@ func fit(t *table, s settings) *forecasting.Model {
 	node := make([]uint8, n)
 	for range s.trees {
 		for i := range f {
-			p := 1 / (1 + math.Exp(-f[i]))
-			g[i], h[i] = (float32(p)-t.y[i])*t.w[i], float32(p*(1-p))*t.w[i]
+			a, b := l.derive(f[i], t.y[i])
+			g[i], h[i] = float32(a)*t.w[i], float32(b)*t.w[i]
 			node[i] = 0
 		}
 		tree := grow(t, s, g, h, node)

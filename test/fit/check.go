@@ -16,8 +16,8 @@ func crossValidate(leaks []backtest.Leak) {
 	var judged []decision
 	for f := range folds {
 		rows := exhaustionRows(leaks, func(i int) bool { return fold(i) != f })
-		soonModel := fit(newTable(rows, soon), exhaustion)
-		everModel := fit(newTable(rows, ever), exhaustion)
+		soonModel := fit(newTable(rows, soon), exhaustion, chance)
+		everModel := fit(newTable(rows, ever), exhaustion, chance)
 		for i := range leaks {
 			if fold(i) != f {
 				continue

@@ -18,8 +18,10 @@ type decision struct {
 	series, at int
 	x          []float32
 	soon, ever float32 // 1: reached within the horizon; 1: grows until it is reached
+	left       float32 // steps, of a series that grows until it is exhausted
 	weight     float32
 	p, leak    float64 // what was forecast, in a check
+	off        float64 // how far the forecast of the time was off, in logarithms
 }
 
 func soon(d *decision) float32 { return d.soon }
@@ -65,6 +67,9 @@ func decide(l *backtest.Leak, series, from, every, horizon int) []decision {
 			}
 			if t >= l.Onset && left <= 6*horizon {
 				d.ever = 1
+			}
+			if t >= l.Onset {
+				d.left = float32(left)
 			}
 		}
 		out = append(out, d)
