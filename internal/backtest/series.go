@@ -22,6 +22,12 @@ type Metric struct {
 	Threshold float64
 }
 
+// Family is the kind of recording, such as smd: what is before the dash of the host.
+func (m *Metric) Family() string {
+	family, _, _ := strings.Cut(m.Host, "-")
+	return family
+}
+
 // ReadSeries reads the recordings of a folder, smd-*.csv.gz with a row a minute and asd-*.csv.gz with
 // one every 5 minutes. A column that does not move in its train part is left out.
 func ReadSeries(dir string) ([]Metric, error) {
