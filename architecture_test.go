@@ -38,9 +38,10 @@ var layers = []layer{
 	{"internal/golden/capture", []string{".", "internal/golden/format"}},
 	{"internal/golden/restore", []string{".", "internal/durable", "internal/golden/format"}},
 	{"internal/golden/source/...", []string{".", "internal/command", "internal/config", "internal/durable", "internal/golden/format", "internal/ledger", "internal/resp"}},
+	{"internal/backtest", []string{".", "forecasting"}},
 	{"internal/...", []string{".", "internal/..."}},
 	{"worker/...", []string{"..."}},
-	{"starter/...", []string{".", "workflows", "activities", "activities/...", "internal/...", "plugins/..."}},
+	{"starter/...", []string{".", "workflows", "activities", "activities/...", "internal/...", "plugins/...", "forecasting"}},
 	{"test/...", []string{"..."}},
 }
 

@@ -1,0 +1,35 @@
+package forecasting
+
+// FeatureNames returns the names of the features, in the order of Features.
+func FeatureNames() []string { return featureNames[:] }
+
+var featureNames = [featureCount]string{
+	fHorizon: "horizon", fWay: "way", fRate12: "rate-12", fRate36: "rate-36", fRate72: "rate-72", fRate144: "rate-144",
+	fRate288: "rate-288", fScore36: "certainty-36", fScore72: "certainty-72", fScore144: "certainty-144",
+	fScore288: "certainty-288", fFloorRate: "floor-72", fFloorLong: "floor-288", fCeilRate: "ceiling-72",
+	fCeilLong: "ceiling-288", fRise24: "rise-24", fRise72: "rise-72", fRise288: "rise-288", fRiseAll: "rise-all",
+	fPrecedent24: "unprecedented-24", fPrecedent72: "unprecedented-72", fPrecedent288: "unprecedented-288",
+	fPrecedentMost: "largest-growth", fSlowing36: "bend-36", fSlowing72: "bend-72", fSlowing144: "bend-144",
+	fJump: "jump", fJumps: "jumps", fNoise: "noise", fSpread: "spread", fResets: "resets", fOverPeak: "over-peak",
+	fPeakRate: "peaks", fTroughRate: "troughs", fTooth: "tooth", fToothAge: "tooth-age", fSinceReset: "since-peak",
+	fAbove: "above", fPast: "past", fHeadroom: "headroom", fByHeadroom: "past-headroom", fByRise: "past-rise",
+	fByHour: "past-hour", fYesterday: "yesterday", fPeakDay: "top-day", fPeakHour: "top-hour", fReach36: "reach-36", fReach72: "reach-72", fReach144: "reach-144", fReach288: "reach-288", fReachBest: "reach",
+	fSure36: "sure-36", fSure72: "sure-72", fSure144: "sure-144", fSure288: "sure-288", fSureBest: "sure",
+	fStraight: "straight",
+}
+
+// Features appends what a model looks at, in the order of FeatureNames, all of it finite. It serves
+// those who fit a model; at least one measurement must have been taken.
+func (b *Breach) Features(dst []float64) []float64 {
+	var f [featureCount]float64
+	c := *b
+	c.closeOpen()
+	c.features(&f)
+	return append(dst, f[:]...)
+}
+
+// closeOpen takes the open step as if it were over.
+func (b *Breach) closeOpen() {
+	b.close(b.grid.mean())
+	b.grid.index++
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/shivx/shivx/forecasting"
+	"github.com/shivx/shivx/internal/backtest"
+)
+
+// backtestedFile is how forecasters did on a series of the user.
+type backtestedFile struct {
+	File   string              `json:"file"`
+	Steps  int                 `json:"steps"`
+	Scores []backtest.OwnScore `json:"scores"`
+}
+
+// backtestFiles judges series of the user.
+func (a *app) backtestFiles(ctx context.Context, files []string, t backtest.Task) error {
+	o := forecasting.Options{Capacity: t.Capacity, Horizon: t.Step * time.Duration(t.Horizon), Step: t.Step}
+	if err := o.Check(); err != nil {
+		return hint(withCode(exitUsage, err), "give --capacity, --horizon and --step so that a horizon has 6 to 288 steps")
+	}
+	var out backtested
+	contenders := backtest.RecurrentContenders()
+	for _, file := range files {
+		values, err := backtestFile(ctx, file, t)
+		if err != nil {
+			return err
+		}
+		err = a.judging(file, len(contenders), func(j backtest.Judge) error {
+			scores, err := j.Own(ctx, values, t, contenders)
+			out.Files = append(out.Files, backtestedFile{file, len(values), scores})
+			return err
+		})
+		if err != nil {
+			return backtestError(file, err)
+		}
+	}
+	if a.json() {
+		return a.document(out)
+	}
+	a.backtestTables(&out)
+	return nil
+}
+
+// backtestFile reads a series, step by step.
+func backtestFile(ctx context.Context, file string, t backtest.Task) (_ []float64, err error) {
+	if info, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() {
+		return nil, hint(usagef("there is no file %s", file), "with --capacity, name the CSV files to judge")
+	}
+	in, err := openLog(ctx, file, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, in.close()) }()
+	var points []backtest.Point
+	p := breachPrinter{step: t.Step}
+	err = eachMeasurement(in, func(m measurement) error {
+		points = append(points, backtest.Point{At: p.time(m), Value: m.value})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return backtest.Steps(points, t.Step), nil
+}
