@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -189,7 +190,7 @@ func searchAttributes() (map[string]enumspb.IndexedValueType, error) {
 
 func serverConfig(db string, port int) (*config.Config, error) {
 	names := []string{"frontend", "history", "matching", "worker"}
-	ports, err := freePorts(2 * len(names))
+	ports, err := freePorts(2*len(names), port)
 	if err != nil {
 		return nil, err
 	}
@@ -232,19 +233,28 @@ func sqliteConfig(db string) *config.SQL {
 	}
 }
 
-// freePorts returns n ports nobody listens on just now, all different: each is held until all
-// are found.
-func freePorts(n int) ([]int, error) {
+// freePorts returns n ports nobody listens on just now, all different, and none of them taken: each is
+// held until all are found. They are below those that the kernel gives to outgoing connections, one of
+// which could have the port before the server listens there: even the one of a client that waits for the
+// server, which would be connected with itself.
+func freePorts(n, taken int) ([]int, error) {
+	const first, last, tries = 20000, 32767, 1000
 	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", localhost+":0")
+	for range tries {
+		port := first + rand.IntN(last-first+1)
+		if port == taken {
+			continue
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", localhost, port))
 		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+			continue
 		}
 		defer func() { _ = l.Close() }()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		if ports = append(ports, port); len(ports) == n {
+			return ports, nil
+		}
 	}
-	return ports, nil
+	return nil, shivx.Hint(fmt.Errorf("no %d free ports from %d to %d", n, first, last), "end what listens there")
 }
 
 // ready waits until the server answers.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -40,15 +41,20 @@ func Bin(t testing.TB, name string) string {
 	return path
 }
 
-// FreePort returns a port of the loopback nobody listens on just now.
+// FreePort returns a port of the loopback nobody listens on just now. It is below those that the kernel
+// gives to outgoing connections, one of which could have it before the program that is to listen there.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 10000 + rand.IntN(10000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port from 10000 to 19999")
+	return 0
 }
 
 // Process is a program under test that can be killed and started again.
@@ -158,6 +164,11 @@ func NewServer(t testing.TB) *Server {
 	t.Helper()
 	dir, port := t.TempDir(), FreePort(t)
 	s := &Server{Address: fmt.Sprintf("127.0.0.1:%d", port)}
+	t.Cleanup(func() {
+		if said, _ := os.ReadFile(filepath.Join(dir, "temporal.log")); t.Failed() {
+			t.Logf("the Temporal server's own log:\n%s", tail(string(said), 6000))
+		}
+	})
 	s.Process = NewProcess(t, filepath.Join(dir, "server.log"), nil,
 		Bin(t, "shivx-local"), "-server-only", "-dir", dir, "-port", fmt.Sprint(port), "-ui-port", "0")
 	s.Start()
