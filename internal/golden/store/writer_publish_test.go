@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -55,27 +56,33 @@ func TestLanesWaitForASlowBackend(t *testing.T) {
 	w, err := s.Begin(t.Context())
 	require.NoError(t, err)
 	const packs = 20
-	done := make(chan error, 2)
+	done, ended := make(chan error, 2), make(chan struct{})
+	var lanes sync.WaitGroup
 	for lane := range 2 {
 		l := w.Lane()
-		go func() {
+		lanes.Go(func() {
 			var err error
 			for i := range packs {
 				data := noise(uint64(lane*packs+i), 1000)
 				err = errors.Join(err, l.Put(t.Context(), format.Sum(data), data))
 			}
 			done <- errors.Join(err, l.Close())
-		}()
+		})
 	}
+	go func() {
+		lanes.Wait()
+		close(ended)
+	}()
 	most := 0
-	for range 2 * packs {
-		slow.goOn <- struct{}{}
+	for working := true; working; {
+		select {
+		case slow.goOn <- struct{}{}:
+		case <-ended: // the rest is named by Commit
+			working = false
+		}
 		w.mu.Lock()
 		most = max(most, w.nameless)
 		w.mu.Unlock()
-		if len(done) == 2 { // the rest is named by Commit
-			break
-		}
 	}
 	require.LessOrEqual(t, most, 4+1, "and one that the other lane has just finished")
 	close(slow.goOn)
