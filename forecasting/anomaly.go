@@ -25,9 +25,6 @@ const (
 	anomalyForgive = 4000
 )
 
-// anomalyLimit is the largest value that is told from larger ones, so that no sum of values overflows.
-const anomalyLimit = 1e30
-
 // AnomalyScore is how strange a point is, given the points before it.
 type AnomalyScore struct {
 	// Score is from 0 to 1; from 0.5 on it is an alarm. An anomaly gives one alarm as a rule, not one for each of its
@@ -84,7 +81,7 @@ func (a *Anomaly) Update(at time.Time, v float64) AnomalyScore {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return AnomalyScore{WarmUp: a.features.seen < anomalyWarmUp}
 	}
-	v = max(-anomalyLimit, min(anomalyLimit, v))
+	v = max(-largest, min(largest, v)) // larger ones are not told from each other
 	var x [anomalyFeatureCount]float64
 	a.features.update(&x, at.Unix(), v)
 	var surprises [2 * anomalyFeatureCount]float64

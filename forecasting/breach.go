@@ -123,7 +123,8 @@ func (b *Breach) back(i int64) float64 { return float64(b.ring[(b.seen-1-i)%rece
 // held returns how many steps can be looked back at.
 func (b *Breach) held() int64 { return min(b.seen, recent) }
 
-// whole returns how many blocks can be looked back at, blockMean their means, the newest at 0.
+// whole returns how many blocks can be looked back at.
 func (b *Breach) whole() int64 { return min(b.seen/block, blocks) }
 
+// blockAt returns the place of the block i before the newest whole one.
 func (b *Breach) blockAt(i int64) int64 { return (b.seen/block - 1 - i) % blocks }

@@ -82,7 +82,7 @@ type view struct {
 }
 
 // features writes what the model looks at. All values are finite.
-func (b *Breach) features(f *[featureCount]float64) view {
+func (b *Breach) features(f *[featureCount]float64) {
 	v := b.look()
 	f[fHorizon], f[fWay] = v.horizon, v.way
 	b.trends(&v, f)
@@ -98,7 +98,6 @@ func (b *Breach) features(f *[featureCount]float64) view {
 			f[i] = math.Max(-1e4, math.Min(1e4, x))
 		}
 	}
-	return v
 }
 
 func (b *Breach) look() view {
@@ -175,11 +174,11 @@ func quickMedian(v []float32) float32 {
 
 func (b *Breach) trends(v *view, f *[featureCount]float64) {
 	h := v.horizon / v.headroom
-	for k, at := range [...]feature{fRate12, fRate36, fRate72, fRate144, fRate288} {
-		f[at] = v.lines[[...]int{at12, at36, at72, at144, at288}[k]].slope * h
+	for k, w := range [...]int{at12, at36, at72, at144, at288} {
+		f[int(fRate12)+k] = v.lines[w].slope * h
 	}
-	for k, at := range [...]feature{fScore36, fScore72, fScore144, fScore288} {
-		f[at] = v.lines[[...]int{at36, at72, at144, at288}[k]].score
+	for k, w := range [...]int{at36, at72, at144, at288} {
+		f[int(fScore36)+k] = v.lines[w].score
 	}
 	f[fFloorRate] = blockSlope(b, &b.low, 6) * h
 	f[fFloorLong] = blockSlope(b, &b.low, 24) * h

@@ -68,8 +68,8 @@ func (b *Breach) forecast() Forecast {
 		return Forecast{Missing: fmt.Sprintf("%d of %d steps seen", b.seen, warmUp)}
 	}
 	var f, with [featureCount]float64
-	v := b.features(&f)
-	out := Forecast{Ready: true, Level: v.level}
+	b.features(&f)
+	out := Forecast{Ready: true, Level: b.now()}
 	limits := recurrence
 	m := &models.Recurrence
 	if hits, _ := b.passage.overall(); hits == 0 {

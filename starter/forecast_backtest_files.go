@@ -23,7 +23,7 @@ type backtestedFile struct {
 func (a *app) backtestFiles(ctx context.Context, files []string, t backtest.Task) error {
 	o := forecasting.Options{Capacity: t.Capacity, Horizon: t.Step * time.Duration(t.Horizon), Step: t.Step}
 	if err := o.Check(); err != nil {
-		return hint(withCode(exitUsage, err), "give --capacity, --horizon and --step so that a horizon has 6 to 288 steps")
+		return badBreach(err)
 	}
 	var out backtested
 	contenders := backtest.RecurrentContenders()

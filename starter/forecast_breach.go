@@ -49,7 +49,7 @@ With -o json each row is a JSON object, with the precursors.`,
 func (a *app) breach(ctx context.Context, path string, stdin io.Reader, o forecasting.Options) error {
 	b, err := forecasting.NewBreach(o)
 	if err != nil {
-		return hint(withCode(exitUsage, err), "give --capacity, --horizon and --step so that a horizon has 6 to 288 steps")
+		return badBreach(err)
 	}
 	p := breachPrinter{step: o.Step, json: a.json()}
 	const heading = "step,value,probability,breach_at,low,high,alert\n"
@@ -57,6 +57,11 @@ func (a *app) breach(ctx context.Context, path string, stdin io.Reader, o foreca
 		b.Update(p.time(m), m.value)
 		return p.print(out, m, b.Forecast())
 	})
+}
+
+// badBreach is the error of options that nothing can be forecast with.
+func badBreach(err error) error {
+	return hint(withCode(exitUsage, err), "give --capacity, --horizon and --step so that a horizon has 6 to 288 steps")
 }
 
 // breachPrinter prints forecasts in the way in which the series gives its times.

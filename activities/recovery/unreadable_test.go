@@ -78,13 +78,20 @@ func TestAHealGoesOnWithoutItsCheckpoints(t *testing.T) {
 	}
 }
 
-func TestAFullDiskMakesRoomForACheckpoint(t *testing.T) {
+// smallDisk is a bench whose checkpoints are on a disk of 94 MB, of which 64 MB are to stay free.
+func smallDisk(t *testing.T) (bench, string) {
+	t.Helper()
 	b := newBench(t, &counter{})
 	disk := t.TempDir() + "/disk"
-	testenv.Tmpfs(t, disk, "size=94m") // 64 MB are left free
+	testenv.Tmpfs(t, disk, "size=94m")
 	var err error
 	b.Checkpoints, err = checkpoint.Open(checkpoint.Options{Var: disk})
 	require.NoError(t, err)
+	return b, disk
+}
+
+func TestAFullDiskMakesRoomForACheckpoint(t *testing.T) {
+	b, _ := smallDisk(t)
 	r := rand.New(rand.NewPCG(1, 2))
 	data := make([]byte, 12<<20)
 	var ids []string
@@ -127,12 +134,7 @@ func TestAFullDiskMakesRoomForACheckpoint(t *testing.T) {
 
 // TestRoomIsMadeOfWhatNobodyNeeds, though no checkpoint is old enough to go.
 func TestRoomIsMadeOfWhatNobodyNeeds(t *testing.T) {
-	b := newBench(t, &counter{})
-	disk := t.TempDir() + "/disk"
-	testenv.Tmpfs(t, disk, "size=94m") // 64 MB are left free
-	var err error
-	b.Checkpoints, err = checkpoint.Open(checkpoint.Options{Var: disk})
-	require.NoError(t, err)
+	b, disk := smallDisk(t)
 	first, err := do(t, b.Checkpoint, activities.CheckpointInput{StepInput: step})
 	require.NoError(t, err)
 	junk := filepath.Join(checkpoint.Dir(disk), "packs", "00", fmt.Sprintf("%064d.pack", 0))

@@ -9,17 +9,28 @@ import (
 
 const folds = 4
 
-// crossValidate fits on three quarters of the backgrounds and judges on the fourth, each in turn. Seven
-// series in a row have the same background.
-func crossValidate(leaks []backtest.Leak) {
-	fold := func(series int) int { return series / 7 * folds / ((len(leaks) + 6) / 7) }
+// foldOf says which part of the leaks a series belongs to. Seven series in a row have the same background.
+func foldOf(leaks []backtest.Leak, series int) int {
+	return series / 7 * folds / ((len(leaks) + 6) / 7)
+}
+
+// othersOf returns, for each fold, the decisions on the series of all other folds.
+func othersOf(leaks []backtest.Leak) (others [folds][]decision) {
+	for f := range folds {
+		others[f] = exhaustionRows(leaks, func(i int) bool { return foldOf(leaks, i) != f })
+	}
+	return others
+}
+
+// crossValidate fits on three quarters of the backgrounds and judges on the fourth, each in turn.
+func crossValidate(leaks []backtest.Leak, others [folds][]decision) {
 	var judged []decision
 	for f := range folds {
-		rows := exhaustionRows(leaks, func(i int) bool { return fold(i) != f })
+		rows := others[f]
 		soonModel := fit(newTable(rows, soon), exhaustion, chance)
 		everModel := fit(newTable(rows, ever), exhaustion, chance)
 		for i := range leaks {
-			if fold(i) != f {
+			if foldOf(leaks, i) != f {
 				continue
 			}
 			for _, d := range decide(&leaks[i], i, 288, 3, horizon) {

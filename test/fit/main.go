@@ -46,9 +46,10 @@ func run(data, out string, check bool) error {
 	if err != nil {
 		return err
 	}
+	others := othersOf(leaks)
+	doubtful, low, high := timeDoubt(leaks, others)
 	if check {
-		timeModels(leaks)
-		crossValidate(leaks)
+		crossValidate(leaks, others)
 		return nil
 	}
 	metrics, err := backtest.ReadSeries(filepath.Join(data, "series"))
@@ -67,9 +68,9 @@ func run(data, out string, check bool) error {
 		Exhaustion: *fit(newTable(rows, soon), exhaustion, chance),
 		Leak:       *fit(newTable(rows, ever), exhaustion, chance),
 		Recurrence: *fit(newTable(again, soon), recurrence, chance),
+		Time:       *fit(newTable(growing(rows), late), timing, square),
+		Doubt:      *doubtful, Early: low, Late: high,
 	}
-	when, doubtful, low, high := timeModels(leaks)
-	m.Time, m.Doubt, m.Early, m.Late = *when, *doubtful, low, high
 	for _, m := range []*forecasting.Model{&m.Exhaustion, &m.Leak, &m.Recurrence, &m.Time, &m.Doubt} {
 		round(m)
 	}

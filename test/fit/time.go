@@ -46,16 +46,15 @@ func unsure(d *decision) float32 { return float32(math.Log(math.Abs(d.off) + 0.0
 
 var reachAt = slices.Index(forecasting.FeatureNames(), "reach")
 
-// timeModels fits when, and how unsure that is on backgrounds that were held out, and returns the factors on that
+// timeDoubt fits how unsure the forecast of the time is on backgrounds that were held out, and returns the factors on that
 // between which eight of ten outcomes lie.
-func timeModels(leaks []backtest.Leak) (when, doubtful *forecasting.Model, low, high float64) {
-	fold := func(series int) int { return series / 7 * folds / ((len(leaks) + 6) / 7) }
+func timeDoubt(leaks []backtest.Leak, others [folds][]decision) (doubtful *forecasting.Model, low, high float64) {
 	var held []decision
 	for f := range folds {
-		m := fit(newTable(growing(exhaustionRows(leaks, func(i int) bool { return fold(i) != f })), late), timing, square)
+		m := fit(newTable(growing(others[f]), late), timing, square)
 		var rows []decision
 		for i := range leaks {
-			if fold(i) == f {
+			if foldOf(leaks, i) == f {
 				rows = append(rows, decide(&leaks[i], i, 48, 3, horizon)...)
 			}
 		}
@@ -84,5 +83,5 @@ func timeModels(leaks []backtest.Leak) (when, doubtful *forecasting.Model, low, 
 	slices.Sort(ratios)
 	slices.Sort(half)
 	fmt.Printf("time at half-life: median error %.3f on held-out backgrounds\n", half[len(half)/2])
-	return fit(newTable(growing(exhaustionRows(leaks, func(int) bool { return true })), late), timing, square), doubtful, ratios[len(ratios)/10], ratios[len(ratios)*9/10]
+	return doubtful, ratios[len(ratios)/10], ratios[len(ratios)*9/10]
 }
