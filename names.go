@@ -17,6 +17,9 @@ const (
 	TypeGoldenVerify  = "GoldenVerify"
 	TypeGoldenRestore = "GoldenRestore"
 	TypeSafeSnapshot  = "SafeSnapshot"
+
+	TypeFaultForecast = "FaultForecast"
+	TypeMitigation    = "Mitigation"
 )
 
 // CriticalRunbooks lists the workflow types that may start in DefenseLockdown: those that heal a host,
@@ -102,6 +105,8 @@ const (
 	QueryHeads = "heads"
 	// QueryProgress returns how far a golden run is.
 	QueryProgress = "progress"
+	// QueryHeatmap returns the Heatmap of a FaultForecast.
+	QueryHeatmap = "heatmap"
 )
 
 // ComponentID is the workflow id of the entity of t.
@@ -124,6 +129,12 @@ func IsolationID(source string) string { return "isolation/" + source }
 func GoldenID(a GoldenAction, t GoldenTarget) string {
 	return GoldenPrefix + string(a) + "/" + t.String()
 }
+
+// FaultForecastID is the workflow id of the forecast of host, and of its schedule.
+func FaultForecastID(host string) string { return "forecast@" + host }
+
+// MitigationID is the workflow id of a mitigation for t; only one can be open.
+func MitigationID(t SubsystemTarget) string { return "mitigation/" + t.String() }
 
 // GoldenPrefix begins the ids of golden runs and of their schedules.
 const GoldenPrefix = "golden/"

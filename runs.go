@@ -26,6 +26,9 @@ const (
 	RunbookGoldenVerify  = "golden-verify"
 	RunbookGoldenRestore = "golden-restore"
 	RunbookSafeSnapshot  = "safe-snapshot"
+
+	RunbookFaultForecast = "fault-forecast"
+	RunbookMitigation    = "mitigation"
 )
 
 // Custom search attributes.
@@ -36,6 +39,8 @@ const (
 	AttrOutcome   = "ShivxOutcome"
 	// AttrSet is the golden set of a run.
 	AttrSet = "ShivxSet"
+	// AttrSubsystem is the subsystem of a mitigation.
+	AttrSubsystem = "ShivxSubsystem"
 	// AttrChanged is when what a memo of the run says was changed last, by the server's clock.
 	AttrChanged = "ShivxChanged"
 )
@@ -53,7 +58,7 @@ type SearchAttribute struct{ Name, Type string }
 func SearchAttributes() []SearchAttribute {
 	return []SearchAttribute{
 		{AttrComponent, AttrKeyword}, {AttrHost, AttrKeyword}, {AttrRunbook, AttrKeyword}, {AttrOutcome, AttrKeyword},
-		{AttrSet, AttrKeyword}, {AttrChanged, AttrDatetime},
+		{AttrSet, AttrKeyword}, {AttrSubsystem, AttrKeyword}, {AttrChanged, AttrDatetime},
 	}
 }
 
@@ -117,13 +122,15 @@ type Approval struct {
 type RecoveryRecord struct {
 	EventID   string    `json:"event_id"`
 	Timestamp time.Time `json:"timestamp"`
-	// EventType is fault, resolved, step_started, step_done, step_failed, recovery, checkpoint, golden or escalation.
+	// EventType is fault, resolved, step_started, step_done, step_failed, recovery, checkpoint, golden, prediction, mitigation or escalation.
 	EventType string `json:"event_type"`
 	Component string `json:"component"`
 	// Set is the golden set, of golden runs and their steps.
-	Set      string   `json:"set,omitempty"`
-	Host     string   `json:"host"`
-	Severity Severity `json:"severity"`
+	Set string `json:"set,omitempty"`
+	// Subsystem is that of predictions, mitigations and their steps.
+	Subsystem string   `json:"subsystem,omitempty"`
+	Host      string   `json:"host"`
+	Severity  Severity `json:"severity"`
 	// Run is the workflow id and run id, parted by a blank.
 	Run      string `json:"run,omitempty"`
 	Step     Step   `json:"step,omitempty"`
@@ -148,7 +155,10 @@ const (
 	EventRecovery    = "recovery"
 	EventCheckpoint  = "checkpoint"
 	EventGolden      = "golden"
-	EventEscalation  = "escalation"
+	// EventPrediction is an alert of a forecast that opens or closes, EventMitigation the end of a Mitigation.
+	EventPrediction = "prediction"
+	EventMitigation = "mitigation"
+	EventEscalation = "escalation"
 )
 
 // LedgerHead is a signed statement of how far a ledger reaches, kept by a witness outside its host.

@@ -13,6 +13,7 @@ var (
 	AttrRunbook   = temporal.NewSearchAttributeKeyKeyword(shivx.AttrRunbook)
 	AttrOutcome   = temporal.NewSearchAttributeKeyKeyword(shivx.AttrOutcome)
 	AttrSet       = temporal.NewSearchAttributeKeyKeyword(shivx.AttrSet)
+	AttrSubsystem = temporal.NewSearchAttributeKeyKeyword(shivx.AttrSubsystem)
 	AttrChanged   = temporal.NewSearchAttributeKeyTime(shivx.AttrChanged)
 )
 
@@ -42,4 +43,9 @@ func GoldenAttributes(a shivx.GoldenAction, t shivx.GoldenTarget) temporal.Searc
 		updates = append(updates, AttrHost.ValueSet(t.Host))
 	}
 	return temporal.NewSearchAttributes(updates...)
+}
+
+// MitigationAttributes returns what a Mitigation for t is found by.
+func MitigationAttributes(t shivx.SubsystemTarget) temporal.SearchAttributes {
+	return temporal.NewSearchAttributes(AttrRunbook.ValueSet(shivx.RunbookMitigation), AttrSubsystem.ValueSet(t.Subsystem), AttrHost.ValueSet(t.Host))
 }
