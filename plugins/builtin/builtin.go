@@ -1,6 +1,6 @@
 // Package builtin holds the plugins that come with ShivX: process, network, data, state, database
-// and script, and those that shed load: http, systemd and cgroup. They implement the same
-// interface as external ones.
+// and script, those that shed load: http, systemd and cgroup, and disk, which makes room. They
+// implement the same interface as external ones.
 //
 // Each honours Request.Plan, is safe to call again with the same Request.Key, and keeps what
 // it must remember between calls in Request.WorkDir, written before the effect it belongs to.
@@ -23,6 +23,8 @@ const version = "1.0.0"
 type Options struct {
 	// Checkpoints is where the plugins data and state restore from.
 	Checkpoints *checkpoint.Store
+	// Protect are folders of the agent's own, from which the plugin disk removes nothing.
+	Protect []string
 	// Logger; default: none.
 	Logger *slog.Logger
 }
@@ -44,6 +46,7 @@ func All(o Options) map[string]sdk.Plugin {
 		"http":     &HTTP{host: host},
 		"systemd":  &Systemd{host: host, bus: systemd},
 		"cgroup":   &Cgroup{host: host},
+		"disk":     &Disk{host: host, protect: o.Protect},
 	}
 }
 

@@ -94,7 +94,11 @@ func (a *Agent) open() error {
 	if err != nil {
 		return fmt.Errorf("open the checkpoints: %w", err)
 	}
-	a.plugins = host.New(builtin.All(builtin.Options{Checkpoints: checkpoints, Logger: a.log}), host.Specs(a.cfg), a.log)
+	own := []string{a.cfg.Paths.Var}
+	if a.cfg.Golden.Store.Path != "" {
+		own = append(own, a.cfg.Golden.Store.Path)
+	}
+	a.plugins = host.New(builtin.All(builtin.Options{Checkpoints: checkpoints, Protect: own, Logger: a.log}), host.Specs(a.cfg), a.log)
 	a.monitor, err = health.NewMonitor(a.cfg.Host, a.cfg.Components, health.Options{Logger: a.log, Report: a.report})
 	if err != nil {
 		return fmt.Errorf("build the health checks: %w", err)
