@@ -1,6 +1,6 @@
 // Package builtin holds the plugins that come with ShivX: process, network, data, state, database
-// and script, those that shed load: http, systemd and cgroup, and disk, which makes room. They
-// implement the same interface as external ones.
+// and script, those that shed load: http, systemd and cgroup, and those that act before a fault:
+// disk and prewarm. They implement the same interface as external ones.
 //
 // Each honours Request.Plan, is safe to call again with the same Request.Key, and keeps what
 // it must remember between calls in Request.WorkDir, written before the effect it belongs to.
@@ -47,6 +47,7 @@ func All(o Options) map[string]sdk.Plugin {
 		"systemd":  &Systemd{host: host, bus: systemd},
 		"cgroup":   &Cgroup{host: host},
 		"disk":     &Disk{host: host, protect: o.Protect},
+		"prewarm":  Prewarm{},
 	}
 }
 

@@ -15,16 +15,14 @@ import (
 	"github.com/shivx/shivx/plugins/sdk"
 )
 
-// Cgroup is the plugin "cgroup": it sheds load by the files of a cgroup (version 2), such as
-// cpu.max or cgroup.freeze, and puts the old values back.
-type Cgroup struct {
-	sdk.NoRecovery
-	host *host
-}
+// Cgroup is the plugin "cgroup": it writes the files of a cgroup (version 2), such as cpu.max or
+// cgroup.freeze, to shed load or, as a recovery, to raise a limit, and puts the old values back.
+type Cgroup struct{ host *host }
 
 var (
 	_ sdk.Plugin         = (*Cgroup)(nil)
 	_ sdk.Isolator       = (*Cgroup)(nil)
+	_ sdk.Undoer         = (*Cgroup)(nil)
 	_ sdk.OptionsChecker = (*Cgroup)(nil)
 )
 
@@ -39,7 +37,7 @@ type cgroupOptions struct {
 func (*Cgroup) Describe() sdk.Description {
 	return sdk.Description{
 		Name: "cgroup", Version: version, RecoveryType: "custom", Idempotent: true,
-		Summary: "Sheds load by limits of a cgroup, or by freezing it, and puts the old values back",
+		Summary: "Changes limits of a cgroup, or freezes it, and puts the old values back",
 	}
 }
 

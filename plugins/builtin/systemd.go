@@ -13,10 +13,9 @@ import (
 	"github.com/shivx/shivx/plugins/sdk"
 )
 
-// Systemd is the plugin "systemd": it sheds load by properties of a unit, such as CPUWeight, or
-// by freezing or stopping it, and puts back what was before.
+// Systemd is the plugin "systemd": it changes properties of a unit, such as CPUWeight, or freezes,
+// stops or starts it, to shed load or as a recovery, and puts back what was before.
 type Systemd struct {
-	sdk.NoRecovery
 	host *host
 	bus  func() (*busControl, error)
 }
@@ -24,6 +23,7 @@ type Systemd struct {
 var (
 	_ sdk.Plugin         = (*Systemd)(nil)
 	_ sdk.Isolator       = (*Systemd)(nil)
+	_ sdk.Undoer         = (*Systemd)(nil)
 	_ sdk.OptionsChecker = (*Systemd)(nil)
 )
 
@@ -32,12 +32,13 @@ const (
 	actionProperty = "property"
 	actionFreeze   = "freeze"
 	actionStop     = "stop"
+	actionStart    = "start"
 )
 
 type systemdOptions struct {
 	// Unit with its suffix, such as batch.service.
 	Unit string `json:"unit"`
-	// Action is property, freeze or stop; default: property.
+	// Action is property, freeze, stop or start; default: property.
 	Action string `json:"action"`
 	// Properties to set at run time, as systemctl set-property takes them.
 	Properties map[string]json.RawMessage `json:"properties"`
@@ -49,7 +50,7 @@ var unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]+)?\.(s
 func (*Systemd) Describe() sdk.Description {
 	return sdk.Description{
 		Name: "systemd", Version: version, RecoveryType: "custom", Idempotent: true,
-		Summary: "Sheds load by properties of a systemd unit, or by freezing or stopping it, and puts it back as it was",
+		Summary: "Changes properties of a systemd unit, freezes, stops or starts it, and puts it back as it was",
 	}
 }
 
@@ -72,8 +73,8 @@ func parseSystemd(options json.RawMessage) (o systemdOptions, want []property, e
 	if o.Action == "" {
 		o.Action = actionProperty
 	}
-	if !slices.Contains([]string{actionProperty, actionFreeze, actionStop}, o.Action) {
-		return o, nil, sdk.BadOption("action", "write property, freeze or stop", "%q is none", o.Action)
+	if !slices.Contains([]string{actionProperty, actionFreeze, actionStop, actionStart}, o.Action) {
+		return o, nil, sdk.BadOption("action", "write property, freeze, stop or start", "%q is none", o.Action)
 	}
 	kind := strings.TrimPrefix(filepath.Ext(o.Unit), ".")
 	switch {
@@ -158,6 +159,8 @@ func (p *Systemd) Isolate(ctx context.Context, req sdk.Request) (sdk.Result, err
 	switch s.Action {
 	case actionStop:
 		changes, err = s.stop(ctx)
+	case actionStart:
+		changes, err = s.start(ctx)
 	case actionFreeze:
 		changes, err = s.freeze(ctx)
 	default:
@@ -209,6 +212,8 @@ func (s *unitStep) restore(ctx context.Context) ([]string, error) {
 	switch s.Action {
 	case actionStop:
 		return s.startAgain(ctx)
+	case actionStart:
+		return s.stopAgain(ctx)
 	case actionFreeze:
 		return s.thaw(ctx)
 	}

@@ -240,3 +240,49 @@ func (s *unitStep) startAgain(ctx context.Context) ([]string, error) {
 	}
 	return []string{fmt.Sprintf("unit %s: %s → started", s.Unit, before.Active)}, nil
 }
+
+// start starts the unit.
+func (s *unitStep) start(ctx context.Context) ([]string, error) {
+	before, err := s.bus.State(ctx, s.Unit)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.existing(ctx); err != nil {
+		return nil, err
+	}
+	if !s.shed {
+		s.kept.Up = before.up()
+		if err := s.keep(); err != nil {
+			return nil, err
+		}
+	}
+	if before.up() {
+		return []string{fmt.Sprintf("unit %s is %s already", s.Unit, before.Active)}, nil
+	}
+	if !s.req.Plan {
+		if err := s.bus.Do(ctx, "start", s.Unit); err != nil {
+			return nil, err
+		}
+	}
+	return []string{fmt.Sprintf("unit %s: %s → started", s.Unit, before.Active)}, nil
+}
+
+// stopAgain stops the unit if it did not run before.
+func (s *unitStep) stopAgain(ctx context.Context) ([]string, error) {
+	if s.kept.Up {
+		return []string{"unit " + s.Unit + " ran before; it is left so"}, nil
+	}
+	before, err := s.bus.State(ctx, s.Unit)
+	if err != nil {
+		return nil, err
+	}
+	if !before.up() {
+		return []string{fmt.Sprintf("unit %s is %s already", s.Unit, before.Active)}, nil
+	}
+	if !s.req.Plan {
+		if err := s.bus.Do(ctx, "stop", s.Unit); err != nil {
+			return nil, err
+		}
+	}
+	return []string{fmt.Sprintf("unit %s: %s → stopped", s.Unit, before.Active)}, nil
+}

@@ -56,7 +56,7 @@ func (h *host) spare(s *unitStep) error {
 		return err
 	}
 	limit := hardLimit(s.want)
-	if s.Action == actionProperty && limit == "" {
+	if s.Action == actionStart || s.Action == actionProperty && limit == "" {
 		return nil
 	}
 	ours, err := h.ours(s.Unit)
