@@ -20,10 +20,9 @@ import (
 
 // promSource asks a server by PromQL.
 type promSource struct {
-	server  *promServer
-	query   string
-	limit   float64
-	counter bool
+	server *promServer
+	query  string
+	limit  float64
 	// every is the time between two points of what is new.
 	every time.Duration
 }
