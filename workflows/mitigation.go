@@ -120,14 +120,14 @@ func (m *mitigation) judgeEffect(ctx workflow.Context, a activities.MitigationAc
 	if hostVanished(err) || temporal.IsCanceledError(err) {
 		return m.failed(err)
 	}
+	if effect.Helped {
+		m.unsettled = ""
+		return ending{outcome: shivx.OutcomePrevented, message: a.Name + " helped: " + effect.Why}
+	}
 	if end := m.inspect(ctx); end.over() {
 		return end
 	}
-	switch {
-	case effect.Helped:
-		m.unsettled = ""
-		return ending{outcome: shivx.OutcomePrevented, message: a.Name + " helped: " + effect.Why}
-	case err != nil && !m.policy.Risk.Alert:
+	if err != nil && !m.policy.Risk.Alert {
 		m.unsettled = ""
 		return ending{outcome: shivx.OutcomePrevented,
 			message: "the failure is not forecast any more; what " + a.Name + " did for that could not be measured: " + reason(err)}
