@@ -154,8 +154,9 @@ func (m *mitigation) giveUp() ending {
 	if len(m.actions) == 0 {
 		end.message = "the configuration has no mitigation for " + t
 	}
-	// Whoever asked is told by the end of the run. Nobody asked for what a forecast starts, but who refused it knows.
-	if m.in.RequestedBy == "" && !m.denied {
+	// Whoever asked is told by the end of the run. Nobody asked for what a forecast starts; but who refused it, or works
+	// on the component, knows.
+	if m.in.RequestedBy == "" && !m.excused {
 		end.escalate, end.hint = true, m.forecastLine()+"; act by hand, or start the mitigation with \"force\":true"
 	}
 	return end

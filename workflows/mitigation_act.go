@@ -55,6 +55,7 @@ func (m *mitigation) act(ctx workflow.Context, a activities.MitigationAction) (t
 	case hostVanished(err), temporal.IsCanceledError(err):
 		return false, m.failed(err)
 	case isType(err, activities.ErrBusy):
+		m.excused = true
 		m.leaveOut(ctx, a.Name, reason(err))
 		return false, ending{}
 	}

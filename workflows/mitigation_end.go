@@ -54,7 +54,7 @@ func (m *mitigation) log(ctx workflow.Context, end ending) {
 			activities.LogMitigationInput{
 				SubsystemTarget: m.target, Run: m.runKey, Outcome: end.outcome, Message: end.message, Prediction: m.prediction,
 				Effects: m.effects, Started: m.started, Seconds: secondsSince(ctx, m.started), Steps: m.steps,
-				Reason: m.why(), RequestedBy: m.in.RequestedBy,
+				Denied: m.denied, Reason: m.why(), RequestedBy: m.in.RequestedBy,
 			})
 		m.ledgerSeq = r.Seq
 		return activities.StepResult{Summary: "recorded"}, err

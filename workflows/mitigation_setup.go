@@ -26,10 +26,11 @@ type mitigation struct {
 	effects    []shivx.MitigationEffect
 	steps      []shivx.MitigationStepReport
 	control    control
-	acted      bool   // an action has begun: its effect may be under way
-	unsettled  string // the action that was begun and neither measured nor taken back
-	taken      bool   // that one has taken place
-	denied     bool   // a person refused an action
+	acted      bool     // an action has begun: its effect may be under way
+	unsettled  string   // the action that was begun and neither measured nor taken back
+	taken      bool     // that one has taken place
+	denied     []string // actions that a person refused
+	excused    bool     // an action could not be taken since somebody works on its component, or has refused it
 	// quietBy is the first quiet time that was found for an action: a forecast that moves does not put it off for ever.
 	quietBy map[string]time.Time
 	// asked is the end of the blackout for which people were asked, and granted whether they let it be broken.

@@ -96,6 +96,9 @@ func (m *mitigation) step(ctx workflow.Context, name shivx.MitigationStep, actio
 		if hostVanished(err) {
 			m.vanished = err
 		}
+		if isType(err, activities.ErrBusy) { // nothing was done
+			r.Outcome = shivx.StepSkipped
+		}
 	case res.Skipped:
 		r.Outcome = shivx.StepSkipped
 	}

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -126,8 +127,8 @@ func (m *mitigation) approve(ctx workflow.Context, name string) (end ending, gra
 	case err == nil:
 		return ending{}, true
 	case isType(err, errNotApproved):
-		for _, d := range m.control.decisions {
-			m.denied = m.denied || d.Deny
+		if slices.ContainsFunc(m.control.decisions, func(d Decision) bool { return d.Deny }) {
+			m.denied, m.excused = append(m.denied, name), true
 		}
 		m.leaveOut(ctx, name, reason(err))
 		return ending{}, false
