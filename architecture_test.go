@@ -23,7 +23,7 @@ type layer struct {
 var layers = []layer{
 	{".", nil},
 	{"activities", []string{"."}},
-	{"activities/...", []string{".", "activities", "activities/recovery/crashpoint", "internal/...", "plugins/host", "plugins/sdk"}},
+	{"activities/...", []string{".", "activities", "activities/effect", "activities/recovery/crashpoint", "internal/...", "plugins/host", "plugins/sdk"}},
 	{"workflows/...", []string{".", "activities"}},
 	{"forecasting/...", nil},
 	{"plugins/proto", nil},

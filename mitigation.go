@@ -21,6 +21,8 @@ const (
 	MitigationAct MitigationStep = "act"
 	// MitigationMeasure compares what came with what was forecast without the action.
 	MitigationMeasure MitigationStep = "measure"
+	// MitigationUndo takes an action back that did not help.
+	MitigationUndo MitigationStep = "undo"
 	// MitigationLog writes the end of the run to the operational ledger.
 	MitigationLog MitigationStep = "log"
 )
@@ -43,7 +45,8 @@ type MitigationInput struct {
 	Plan bool `json:"plan,omitempty"`
 	// Action takes that one alone.
 	Action string `json:"action,omitempty"`
-	// Force acts although nothing is forecast, the budget is used up, it is a blackout, or the action did not help before.
+	// Force acts although nothing is forecast, the budget is used up, it is a blackout, or the action did not help
+	// before, and waits for no quiet time. What people must approve they must approve all the same.
 	Force       bool   `json:"force,omitempty"`
 	Reason      string `json:"reason,omitempty"`
 	RequestedBy string `json:"requested_by,omitempty"`

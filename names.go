@@ -23,11 +23,12 @@ const (
 )
 
 // CriticalRunbooks lists the workflow types that may start in DefenseLockdown: those that heal a host,
-// those that guard it, and those that bring its state back. A GoldenBackup is none of them: it would keep
-// the state of a host under attack, and remove an older one for it.
+// those that guard it, those that bring its state back, and those that keep it from failing. A GoldenBackup is
+// none of them: it would keep the state of a host under attack, and remove an older one for it. A FaultForecast
+// only reads; a Mitigation asks people then before it does what may lose something, such as traces of the attack.
 func CriticalRunbooks() []string {
 	return []string{TypeSelfHeal, TypeComponent, TypeDegradationResponse, TypeLedgerWitness, TypeThreatIsolation, TypeDefenseMode,
-		TypeGoldenVerify, TypeGoldenRestore, TypeSafeSnapshot}
+		TypeGoldenVerify, TypeGoldenRestore, TypeSafeSnapshot, TypeFaultForecast, TypeMitigation}
 }
 
 // CriticalRunbook says whether a workflow of that type may start in DefenseLockdown.

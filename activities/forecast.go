@@ -98,14 +98,16 @@ type MitigationInput struct {
 // LogMitigationInput is how a Mitigation ended.
 type LogMitigationInput struct {
 	shivx.SubsystemTarget
-	Run         string                       `json:"run"`
-	Outcome     shivx.Outcome                `json:"outcome"`
-	Message     string                       `json:"message"`
-	Prediction  *shivx.Prediction            `json:"prediction,omitempty"`
-	Effects     []shivx.MitigationEffect     `json:"effects,omitempty"`
-	Started     time.Time                    `json:"started"`
-	Seconds     float64                      `json:"seconds"`
-	Steps       []shivx.MitigationStepReport `json:"steps,omitempty"`
-	Reason      string                       `json:"reason,omitempty"`
-	RequestedBy string                       `json:"requested_by,omitempty"`
+	Run        string                       `json:"run"`
+	Outcome    shivx.Outcome                `json:"outcome"`
+	Message    string                       `json:"message"`
+	Prediction *shivx.Prediction            `json:"prediction,omitempty"`
+	Effects    []shivx.MitigationEffect     `json:"effects,omitempty"`
+	Started    time.Time                    `json:"started"`
+	Seconds    float64                      `json:"seconds"`
+	Steps      []shivx.MitigationStepReport `json:"steps,omitempty"`
+	// Denied are actions that a person refused: nobody is asked for them again soon.
+	Denied      []string `json:"denied,omitempty"`
+	Reason      string   `json:"reason,omitempty"`
+	RequestedBy string   `json:"requested_by,omitempty"`
 }

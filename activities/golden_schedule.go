@@ -64,7 +64,11 @@ func goldenSchedule(queue string, t shivx.GoldenTarget, s shivx.GoldenSchedule, 
 
 // plan is a hash of all that a schedule does.
 func plan(o client.ScheduleOptions, a *client.ScheduleWorkflowAction) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %s %d %s %s %s %+v %s %q %q", o.Spec.CronExpressions, o.Spec.TimeZoneName, o.Spec.Jitter,
-		o.Overlap, o.CatchupWindow, a.ID, a.Workflow, a.Args, a.WorkflowTaskTimeout, a.TaskQueue, a.StaticSummary+a.StaticDetails))
+	told := fmt.Appendf(nil, "%q %q %s %d %s %s %s %+v %s %q %q", o.Spec.CronExpressions, o.Spec.TimeZoneName, o.Spec.Jitter,
+		o.Overlap, o.CatchupWindow, a.ID, a.Workflow, a.Args, a.WorkflowTaskTimeout, a.TaskQueue, a.StaticSummary+a.StaticDetails)
+	if len(o.Spec.Intervals) > 0 { // only then, so that schedules made before there were any stay as they are
+		told = fmt.Appendf(told, " %v", o.Spec.Intervals)
+	}
+	sum := sha256.Sum256(told)
 	return hex.EncodeToString(sum[:])
 }

@@ -55,8 +55,8 @@ func (a *app) schedulesCommand() *cobra.Command {
 		a.scheduleCommand("delete", "Delete a schedule; runs under way go on", "deleted",
 			func(ctx context.Context, h client.ScheduleHandle, _ string) error {
 				err := h.Delete(ctx)
-				if err == nil && strings.HasPrefix(h.GetID(), shivx.GoldenPrefix) {
-					a.err.line(yellow, "the agent of its host makes it again while golden.sets ask for it; to stop it, pause it or change its configuration")
+				if section := keptBy(h.GetID()); err == nil && section != "" {
+					a.err.line(yellow, "the agent of its host makes it again while "+section+" asks for it; to stop it, pause it or change its configuration")
 				}
 				return err
 			}))
@@ -130,6 +130,18 @@ func (o scheduleFlags) check(name string) (workflows.SelfHealInput, error) {
 	return in, nil
 }
 
+// keptBy is the section of the configuration by which an agent keeps the schedule of that name; "": none does.
+func keptBy(name string) string {
+	switch {
+	case strings.HasPrefix(name, shivx.GoldenPrefix):
+		return "golden.sets"
+	case strings.HasPrefix(name, shivx.FaultForecastID("")):
+		return "forecast.schedule"
+	default:
+		return ""
+	}
+}
+
 // schedulable says whether people schedule a runbook with this command.
 func schedulable(runbook string) error {
 	const other = "this command schedules: " + shivx.TypeSelfHeal
@@ -138,6 +150,10 @@ func schedulable(runbook string) error {
 		return nil
 	case shivx.TypeGoldenBackup, shivx.TypeGoldenVerify:
 		return hint(usagef("%s is scheduled by the agent of the host", runbook), "say when in its configuration: golden.sets, schedule")
+	case shivx.TypeFaultForecast:
+		return hint(usagef("%s is scheduled by the agent of the host", runbook), "say how often in its configuration: forecast.schedule")
+	case shivx.TypeMitigation:
+		return hint(usagef("%s is begun by a forecast or by people, not by a schedule", runbook), other)
 	case shivx.TypeGoldenRestore, shivx.TypeSafeSnapshot:
 		return hint(usagef("%s is begun by people or by the guardian, not by a schedule", runbook), other)
 	case shivx.TypeComponent, shivx.TypeLedgerWitness, shivx.TypeDegradationResponse, shivx.TypeThreatIsolation, shivx.TypeDefenseMode:

@@ -79,10 +79,14 @@ func (f *fleet) schedules(ctx context.Context) ([]scheduleView, error) {
 	return views, nil
 }
 
-// scheduledAt says in words when a schedule runs. The memo stays as it was made; one that an agent keeps says
-// it in a comment, too, which changes with it.
+// scheduledAt says in words when a schedule runs. The memo stays as it was made; of one that an agent keeps its
+// interval says it, or a comment, which change with it.
 func scheduledAt(e *client.ScheduleListEntry) string {
-	if memo(e, shivx.MemoScheduleOwner) != "" && e.Spec != nil && len(e.Spec.Calendars) > 0 {
+	switch {
+	case memo(e, shivx.MemoScheduleOwner) == "" || e.Spec == nil:
+	case len(e.Spec.Intervals) > 0:
+		return "every " + short(e.Spec.Intervals[0].Every)
+	case len(e.Spec.Calendars) > 0:
 		if said := strings.TrimSpace(e.Spec.Calendars[0].Comment); said != "" {
 			return said
 		}

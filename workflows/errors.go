@@ -12,7 +12,7 @@ import (
 var nonRetryable = []string{
 	activities.ErrPlugin, activities.ErrUnknownEffect, activities.ErrUnknownComponent, activities.ErrBusy,
 	activities.ErrUnknownSet, activities.ErrUnknownGolden, activities.ErrUntrusted, activities.ErrRefused, activities.ErrDamaged,
-	activities.ErrNotValid, activities.ErrOver, activities.ErrGoldenFailed,
+	activities.ErrNotValid, activities.ErrOver, activities.ErrGoldenFailed, activities.ErrUnknownSubsystem,
 }
 
 // hostVanished says whether err means that no agent of the host took the work in time.

@@ -292,6 +292,12 @@ func play[Out any](t *testing.T, f *fakeStore, name string, in any, more ...func
 	f.mu.Lock() // a step that was told to stop may end after the run
 	defer f.mu.Unlock()
 	require.True(t, env.IsWorkflowCompleted())
+	return ended[Out](t, env)
+}
+
+// ended is the result of a run, also of one that has failed with its result as the details of the error.
+func ended[Out any](t *testing.T, env *testsuite.TestWorkflowEnvironment) Out {
+	t.Helper()
 	var out Out
 	err := env.GetWorkflowError()
 	var app *temporal.ApplicationError

@@ -14,28 +14,8 @@ const findTimeout = 2 * time.Minute
 
 // listen handles the signals for as long as the run lives. stop cancels the work under way.
 func (g *goldenRun) listen(ctx workflow.Context, stop workflow.CancelFunc) {
-	aborts := workflow.GetSignalChannelWithOptions(ctx, shivx.SignalAbort, workflow.SignalChannelOptions{
-		Description: "Stop this run and put everything back as it was; while it tries again and again to put something back, " +
-			`give that up. {"by":"ana","reason":"wrong host"}`})
-	workflow.GoNamed(ctx, "cancellation", func(ctx workflow.Context) {
-		ctx.Done().Receive(ctx, nil)
-		g.halt(Abort{Reason: "the run was cancelled"}, stop)
-	})
-	workflow.GoNamed(ctx, "signals", func(ctx workflow.Context) {
-		for {
-			var a Abort
-			aborts.Receive(ctx, &a)
-			g.giveUp = g.giveUp || g.insisting
-			g.halt(a, stop)
-		}
-	})
-}
-
-func (g *goldenRun) halt(a Abort, stop workflow.CancelFunc) {
-	if g.control.stop == nil {
-		g.control.stop = &a
-		stop()
-	}
+	g.control.listenForAbort(ctx, "Stop this run and put everything back as it was; while it tries again and again to put something back, "+
+		`give that up. {"by":"ana","reason":"wrong host"}`, stop, func() { g.giveUp = g.giveUp || g.insisting })
 }
 
 // serve registers the query and the update.
@@ -44,11 +24,10 @@ func (g *goldenRun) serve(ctx workflow.Context) error {
 		workflow.SetQueryHandlerWithOptions(ctx, shivx.QueryProgress, func() (GoldenStatus, error) { return g.status(), nil },
 			workflow.QueryHandlerOptions{Description: "Where the run is: its steps, and what it waits for. " +
 				"How far the step under way is stands in the heartbeat of its activity."}),
-		workflow.SetUpdateHandlerWithOptions(ctx, shivx.UpdateApprove, func(ctx workflow.Context, d Decision) (GoldenStatus, error) {
-			g.control.decide(d)
+		serveApproval(ctx, &g.control, asksApproval, func(ctx workflow.Context) GoldenStatus {
 			g.show(ctx)
-			return g.status(), nil
-		}, workflow.UpdateHandlerOptions{Description: asksApproval, Validator: g.control.mayApprove}),
+			return g.status()
+		}),
 	)
 }
 

@@ -84,7 +84,7 @@ func (g *goldenRun) conduct(ctx workflow.Context, b goldenBook) ending {
 	}
 	if ctx.Err() != nil {
 		// The goroutine that listens may not have had its turn yet.
-		g.halt(Abort{Reason: "the run was cancelled"}, stop)
+		g.control.halt(cancelled, stop)
 	}
 	if g.stopped() && (end.outcome == shivx.OutcomeAborted || end.outcome == shivx.OutcomeFailed) {
 		end = ending{outcome: shivx.OutcomeAborted, message: g.control.stop.message()}
@@ -215,15 +215,7 @@ func (g *goldenRun) log(ctx workflow.Context, end ending) {
 // finish sets the outcome that people search for and decides how the run shows in the Temporal UI: a
 // failure carries the result as its details.
 func (g *goldenRun) finish(ctx workflow.Context, end ending, result any) error {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, activities.AttrOutcome.ValueSet(string(end.outcome))); err != nil {
-		workflow.GetLogger(ctx).Warn("the outcome cannot be searched for", "error", err)
-	}
-	switch end.outcome {
-	case shivx.OutcomeFailed, shivx.OutcomeUnreachable, shivx.OutcomeRefused, shivx.OutcomeDamaged, shivx.OutcomeUndone:
-		return temporal.NewNonRetryableApplicationError(string(end.outcome)+": "+end.message, string(end.outcome), nil, result)
-	default:
-		return nil
-	}
+	return finish(ctx, end, result, shivx.OutcomeDamaged, shivx.OutcomeUndone)
 }
 
 // result is the part of the result that all runs have.

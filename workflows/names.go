@@ -28,6 +28,9 @@ func Register(r worker.WorkflowRegistry) {
 		shivx.TypeGoldenVerify:  GoldenVerify,
 		shivx.TypeGoldenRestore: GoldenRestore,
 		shivx.TypeSafeSnapshot:  SafeSnapshot,
+
+		shivx.TypeFaultForecast: FaultForecast,
+		shivx.TypeMitigation:    Mitigation,
 	} {
 		r.RegisterWorkflowWithOptions(w, workflow.RegisterOptions{Name: name})
 	}

@@ -68,7 +68,7 @@ func (h *selfHeal) run(ctx workflow.Context) (SelfHealResult, error) {
 	end := h.heal(work)
 	if ctx.Err() != nil {
 		// The goroutine that listens may not have had its turn yet.
-		h.halt(Abort{Reason: "the run was cancelled"}, stop)
+		h.control.halt(cancelled, stop)
 	}
 
 	// From here on nothing may be lost to a cancelled context.

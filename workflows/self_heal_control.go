@@ -1,6 +1,8 @@
 package workflows
 
 import (
+	"errors"
+
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -66,12 +68,12 @@ func (h *selfHeal) listen(ctx workflow.Context, stop workflow.CancelFunc) {
 	workflow.GoNamed(ctx, "signals", func(ctx workflow.Context) {
 		sel := workflow.NewSelector(ctx)
 		sel.AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) {
-			h.halt(Abort{Reason: "the run was cancelled"}, stop)
+			h.control.halt(cancelled, stop)
 		})
 		sel.AddReceive(aborts, func(c workflow.ReceiveChannel, _ bool) {
 			var a Abort
 			c.Receive(ctx, &a)
-			h.halt(a, stop)
+			h.control.halt(a, stop)
 		})
 		sel.AddReceive(resolved, func(c workflow.ReceiveChannel, _ bool) {
 			var f shivx.Finding
@@ -84,14 +86,6 @@ func (h *selfHeal) listen(ctx workflow.Context, stop workflow.CancelFunc) {
 	})
 }
 
-func (h *selfHeal) halt(a Abort, stop workflow.CancelFunc) {
-	if h.control.stop == nil {
-		h.control.stop = &a
-		h.control.paused = ""
-		stop()
-	}
-}
-
 // onResolved stops a run that has not begun to recover. Once it has, the fault going away is
 // what the recovery was for, and the validation that follows is the verification.
 func (h *selfHeal) onResolved(f shivx.Finding, stop workflow.CancelFunc) {
@@ -99,7 +93,7 @@ func (h *selfHeal) onResolved(f shivx.Finding, stop workflow.CancelFunc) {
 		return
 	}
 	h.control.resolved = true
-	h.halt(Abort{Reason: "the fault resolved by itself: " + f.Reason}, stop)
+	h.control.halt(Abort{Reason: "the fault resolved by itself: " + f.Reason}, stop)
 }
 
 // serve registers queries and updates.
@@ -109,26 +103,13 @@ func (h *selfHeal) serve(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	err = workflow.SetUpdateHandlerWithOptions(ctx, shivx.UpdateApprove, h.approve, workflow.UpdateHandlerOptions{
-		Description: `Approve the strategy that waits, or refuse it with "deny":true. {"by":"ana"}`,
-		Validator:   h.mayApprove,
-	})
-	if err != nil {
-		return err
-	}
-	err = workflow.SetUpdateHandlerWithOptions(ctx, shivx.UpdatePause, func(ctx workflow.Context, by By) (SelfHealStatus, error) {
-		h.control.paused = by.By
+	answer := func(ctx workflow.Context) SelfHealStatus {
 		h.show(ctx)
-		return h.status(), nil
-	}, workflow.UpdateHandlerOptions{Description: `Hold the run before its next step. {"by":"ana"}`, Validator: h.mayPause})
-	if err != nil {
-		return err
+		return h.status()
 	}
-	return workflow.SetUpdateHandlerWithOptions(ctx, shivx.UpdateResume, func(ctx workflow.Context, _ By) (SelfHealStatus, error) {
-		h.control.paused = ""
-		h.show(ctx)
-		return h.status(), nil
-	}, workflow.UpdateHandlerOptions{Description: `Let a paused run go on. {"by":"ana"}`, Validator: named})
+	return errors.Join(
+		serveApproval(ctx, &h.control, `Approve the strategy that waits, or refuse it with "deny":true. {"by":"ana"}`, answer),
+		servePause(ctx, &h.control, h.mayPause, answer))
 }
 
 func named(by By) error {
@@ -144,15 +125,6 @@ func (h *selfHeal) mayPause(by By) error {
 		return temporal.NewNonRetryableApplicationError("the run is ending", "Ending", nil)
 	}
 	return named(by)
-}
-
-func (h *selfHeal) mayApprove(d Decision) error { return h.control.mayApprove(d) }
-
-// approve records a decision.
-func (h *selfHeal) approve(ctx workflow.Context, d Decision) (SelfHealStatus, error) {
-	h.control.decide(d)
-	h.show(ctx)
-	return h.status(), nil
 }
 
 // allowed says whether a strategy may be used: what changes data needs a checkpoint and, where
@@ -198,15 +170,4 @@ func (h *selfHeal) refuse(ctx workflow.Context, rung activities.Strategy, why st
 	h.add(activities.StepReport{Step: shivx.StepRecover, Strategy: rung.Name, State: stateFailed,
 		Summary: "not used: " + why, Started: workflow.Now(ctx)})
 	h.show(ctx)
-}
-
-// awaitResume holds the run while it is paused.
-func (h *selfHeal) awaitResume(ctx workflow.Context) {
-	if h.control.paused == "" {
-		return
-	}
-	h.note(ctx, "paused by "+h.control.paused)
-	// Await ends with an error only when the run is cancelled, which the caller sees by itself.
-	_ = workflow.Await(ctx, func() bool { return h.control.paused == "" || h.stopped() })
-	h.note(ctx, "")
 }

@@ -68,7 +68,7 @@ func (h *selfHeal) why() string {
 // begins no further step, and a host that has vanished ends it.
 func (h *selfHeal) doStep(ctx workflow.Context, step shivx.Step, strategy string, attempt int,
 	act func() (activities.StepResult, error)) bool {
-	h.awaitResume(ctx)
+	h.control.awaitResume(ctx, h.note)
 	if ctx.Err() != nil || h.vanished != nil {
 		return false
 	}

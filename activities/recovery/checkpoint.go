@@ -12,6 +12,7 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
+	"github.com/shivx/shivx/activities/effect"
 	"github.com/shivx/shivx/activities/recovery/crashpoint"
 	"github.com/shivx/shivx/internal/checkpoint"
 	"github.com/shivx/shivx/internal/config"
@@ -64,7 +65,7 @@ func (a *Activities) Checkpoint(ctx context.Context, in activities.CheckpointInp
 	}
 	cp, skip, err := a.take(ctx, c, in.Healthy, state, key)
 	if err != nil {
-		return activities.CheckpointResult{}, stepError(ctx, "checkpoint", err)
+		return activities.CheckpointResult{}, effect.StepError(ctx, "checkpoint", err)
 	}
 	if skip != "" {
 		return skippedCheckpoint(skip), nil
@@ -181,7 +182,7 @@ func (a *Activities) dump(ctx context.Context, c config.Component, in activities
 		wrote := in.Plan // it might
 		if !in.Plan {
 			if wrote, err = a.dumpTo(ctx, dir, p, s, in); err != nil {
-				return state, stepError(ctx, s.Plugin, err)
+				return state, effect.StepError(ctx, s.Plugin, err)
 			}
 		}
 		if wrote {

@@ -7,33 +7,25 @@ package recovery
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
+	"github.com/shivx/shivx/activities/effect"
 	"github.com/shivx/shivx/internal/checkpoint"
 	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/internal/health"
 	"github.com/shivx/shivx/internal/ledger"
-	"github.com/shivx/shivx/plugins/host"
-	"github.com/shivx/shivx/plugins/sdk"
 )
 
 // Checker runs the checks of one component once.
 type Checker interface {
 	Round(ctx context.Context, component string) ([]health.Result, error)
-}
-
-// Plugins finds plugins by name.
-type Plugins interface {
-	Get(ctx context.Context, name string) (host.Runner, error)
 }
 
 // Notifier tells people; it returns the names of the ways that worked and of those that did not.
@@ -54,7 +46,7 @@ type Activities struct {
 	// Components of this host; nil: those of Config.
 	Components  Components
 	Checks      Checker
-	Plugins     Plugins
+	Plugins     effect.Plugins
 	Checkpoints *checkpoint.Store
 	Ledger      *ledger.Ledger
 	Notifier    Notifier
@@ -93,23 +85,6 @@ func (a *Activities) component(t shivx.Target) (config.Component, error) {
 		return config.Component{}, activities.UnknownComponent("%s has no component %q; see the components of its configuration, and its registered modules", a.Config.Host, t.Component)
 	}
 	return c, nil
-}
-
-// pluginError is the failure of a plugin, which is not tried again: the workflow decides on it.
-func pluginError(plugin string, err error) error {
-	return temporal.NewNonRetryableApplicationError(plugin+": "+withHint(err), activities.ErrPlugin, nil)
-}
-
-// withHint returns the error's text with what a person can do about it.
-func withHint(err error) string {
-	msg, hint := err.Error(), shivx.HintOf(err)
-	if fail, ok := errors.AsType[*sdk.Fail](err); ok {
-		hint = fail.Hint
-	}
-	if hint != "" {
-		msg += " — " + hint
-	}
-	return msg
 }
 
 // effectKey names the effect of one step of one run, also over crashes and retries.

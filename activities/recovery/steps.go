@@ -8,6 +8,7 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
+	"github.com/shivx/shivx/activities/effect"
 	"github.com/shivx/shivx/activities/recovery/crashpoint"
 	"github.com/shivx/shivx/internal/config"
 	"github.com/shivx/shivx/plugins/sdk"
@@ -152,7 +153,7 @@ func (a *Activities) rung(ctx context.Context, in activities.StepInput, step sdk
 			return a.effect(ctx, in, step, s.Use)
 		}
 	}
-	return activities.StepResult{}, pluginError(in.Strategy, errors.New("the configuration of the host has no such strategy any more"))
+	return activities.StepResult{}, effect.PluginError(in.Strategy, errors.New("the configuration of the host has no such strategy any more"))
 }
 
 // Log writes the end of a run to the operational ledger.

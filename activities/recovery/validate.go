@@ -238,16 +238,14 @@ func judgeConsistency(ctx context.Context, c config.Component, v *activities.Val
 
 // judgeByPlugin asks the strategy's plugin, if it can validate.
 func (a *Activities) judgeByPlugin(ctx context.Context, s config.Strategy, in activities.ValidateInput, v *activities.Validation) error {
-	e, err := a.prepare(ctx, in.StepInput, sdk.StepValidate, s.Use)
-	if err != nil || e.skip != "" {
-		return err
-	}
-	_, err = e.plugin.Run(ctx, sdk.StepValidate, e.req)
+	answer, err := a.runner().Ask(ctx, a.step(in.StepInput, sdk.StepValidate, s.Use))
 	switch {
-	case err != nil && ctx.Err() != nil:
-		return err
 	case err != nil:
-		v.Reasons = append(v.Reasons, s.Plugin+": "+err.Error())
+		return err
+	case answer != nil && ctx.Err() != nil:
+		return answer
+	case answer != nil:
+		v.Reasons = append(v.Reasons, s.Plugin+": "+answer.Error())
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
+	forecastacts "github.com/shivx/shivx/activities/forecast"
 	goldenacts "github.com/shivx/shivx/activities/golden"
 	"github.com/shivx/shivx/activities/recovery"
 	"github.com/shivx/shivx/internal/api"
@@ -45,6 +46,7 @@ type Agent struct {
 	plugins    *host.Set
 	steps      *recovery.Activities
 	golden     *goldenacts.Activities
+	mitigation *forecastacts.Activities
 	api        *api.Server
 	// heads has the newest signed head of each ledger, for the witness.
 	heads []chan ledger.Head
@@ -124,6 +126,7 @@ func (a *Agent) open() error {
 		return err
 	}
 	a.showMetrics()
+	a.openMitigation()
 	a.steps.Components = a.registry
 	a.findings = a.NewFindings()
 	parts := api.Options{
@@ -167,6 +170,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error { a.takeUpRecords(sensing); return nil })
+	group.Go(func() error { a.mitigation.Past.Run(sensing); return nil })
 	group.Go(func() error { a.keepHistory(sensing); return nil })
 	group.Go(func() error { a.counts.Run(sensing); return nil })
 	group.Go(func() error { a.supervise(sensing); return nil })

@@ -117,6 +117,7 @@ func (a *Agent) startWorkers(lost func(error)) (stop func(), err error) {
 	})
 	a.steps.Register(host)
 	a.golden.Register(host)
+	a.mitigation.Register(host)
 	(&degradation.Activities{Core: a.core}).Register(host)
 	workers := []sdkworker.Worker{host, runbooks}
 	for _, w := range workers {

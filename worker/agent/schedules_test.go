@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
 	"github.com/shivx/shivx"
@@ -22,7 +23,7 @@ type scheduled struct {
 func newScheduled(t *testing.T, c client.Client, host string) scheduled {
 	t.Helper()
 	a, _ := newLedgerAgent(t, t.TempDir())
-	a.cfg.Host, a.cfg.Golden.Sets = host, nil
+	a.cfg.Host, a.cfg.Golden.Sets, a.cfg.Forecast.Schedule = host, nil, 0
 	a.client, a.namespace = c, client.DefaultNamespace
 	return scheduled{a, t}
 }
@@ -135,4 +136,34 @@ func TestSchedulesOfGoldenSets(t *testing.T) {
 		stop()
 		<-done
 	})
+}
+
+// TestScheduleOfTheForecast asks a real server: it is made, changed and removed with the configuration.
+func TestScheduleOfTheForecast(t *testing.T) {
+	h1 := newScheduled(t, stand.NewServer(t).Client(), "h1")
+	require.NoError(t, h1.prepareServer(t.Context()))
+	every := func(d time.Duration) {
+		h1.cfg.Forecast.Schedule = d
+		require.NoError(t, h1.settleSchedules(t.Context()))
+	}
+	every(5 * time.Minute)
+	h1.awaitOwn("forecast@h1")
+	d := h1.describe("forecast@h1")
+	require.Equal(t, []client.ScheduleIntervalSpec{{Every: 5 * time.Minute}}, d.Schedule.Spec.Intervals)
+	require.Equal(t, 30*time.Second, d.Schedule.Spec.Jitter)
+	require.Equal(t, 10*time.Second, d.Schedule.Policy.CatchupWindow)
+	require.Equal(t, enumspb.SCHEDULE_OVERLAP_POLICY_SKIP, d.Schedule.Policy.Overlap)
+
+	every(5 * time.Minute)
+	require.Equal(t, d.Info.LastUpdateAt, h1.describe("forecast@h1").Info.LastUpdateAt, "what is as configured is not written")
+	every(time.Hour)
+	require.Equal(t, []client.ScheduleIntervalSpec{{Every: time.Hour}}, h1.describe("forecast@h1").Schedule.Spec.Intervals)
+
+	every(0)
+	h1.awaitOwn()
+	every(time.Minute)
+	h1.awaitOwn("forecast@h1")
+	h1.cfg.Forecast.Enabled = false
+	require.NoError(t, h1.settleSchedules(t.Context()))
+	h1.awaitOwn()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
@@ -27,8 +26,8 @@ const (
 	scheduleRetry = time.Minute
 )
 
-// keepSchedules keeps the schedules of this host's sets as the configuration says until ctx ends; again and
-// again, since a schedule can be deleted.
+// keepSchedules keeps the schedules of this host as the configuration says until ctx ends; again and again, since
+// a schedule can be deleted.
 func (a *Agent) keepSchedules(ctx context.Context) {
 	for wait := firstRetry; ctx.Err() == nil; {
 		err := a.settleSchedules(ctx)
@@ -38,11 +37,33 @@ func (a *Agent) keepSchedules(ctx context.Context) {
 			continue
 		}
 		if ctx.Err() == nil {
-			a.log.Warn("schedules of golden sets are not as configured", "error", err, "hint", shivx.HintOf(err), "retry", wait)
+			a.log.Warn("the schedules of this host are not as configured", "error", err, "hint", shivx.HintOf(err), "retry", wait)
 		}
 		pause(ctx, wait)
 		wait = min(2*wait, scheduleRetry)
 	}
+}
+
+// wantedSchedule is a schedule that the configuration asks for, in the section named.
+type wantedSchedule struct {
+	client.ScheduleOptions
+	section string
+}
+
+// wantedSchedules are those of the golden sets and of the forecast.
+func (a *Agent) wantedSchedules() []wantedSchedule {
+	var out []wantedSchedule
+	queue := a.cfg.Temporal.TaskQueue
+	for _, s := range a.cfg.Golden.Sets {
+		t := shivx.GoldenTarget{Set: s.Name, Host: a.cfg.Host}
+		for _, o := range activities.GoldenSchedules(queue, t, scheduleOf(s.Schedule)) {
+			out = append(out, wantedSchedule{o, "golden.sets, " + s.Name + ", schedule"})
+		}
+	}
+	if f := a.cfg.Forecast; f.Enabled && f.Schedule > 0 {
+		out = append(out, wantedSchedule{activities.ForecastSchedule(queue, a.cfg.Host, f.Schedule), "forecast.schedule"})
+	}
+	return out
 }
 
 // settleSchedules makes the schedules that are missing, changes those that were made from another
@@ -50,13 +71,10 @@ func (a *Agent) keepSchedules(ctx context.Context) {
 func (a *Agent) settleSchedules(ctx context.Context) error {
 	wanted := map[string]bool{}
 	var errs []error
-	for _, s := range a.cfg.Golden.Sets {
-		t := shivx.GoldenTarget{Set: s.Name, Host: a.cfg.Host}
-		for _, o := range activities.GoldenSchedules(a.cfg.Temporal.TaskQueue, t, scheduleOf(s.Schedule)) {
-			wanted[o.ID] = true
-			if err := a.settleSchedule(ctx, o); err != nil {
-				errs = append(errs, shivx.Hint(fmt.Errorf("schedule %s: %w", o.ID, err), "see golden.sets, "+s.Name+", schedule"))
-			}
+	for _, o := range a.wantedSchedules() {
+		wanted[o.ID] = true
+		if err := a.settleSchedule(ctx, o.ScheduleOptions); err != nil {
+			errs = append(errs, shivx.Hint(fmt.Errorf("schedule %s: %w", o.ID, err), "see "+o.section))
 		}
 	}
 	own, err := a.ownSchedules(ctx)
@@ -69,7 +87,7 @@ func (a *Agent) settleSchedules(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// scheduleOf is what the configuration says.
+// scheduleOf is what the configuration says of a golden set.
 func scheduleOf(s config.GoldenSchedule) shivx.GoldenSchedule {
 	out := shivx.GoldenSchedule{Backup: s.Backup, Verify: s.Verify, TimeZone: s.TimeZone, Jitter: s.Jitter}
 	if out.Backup == never {
@@ -110,7 +128,7 @@ func (a *Agent) settleSchedule(ctx context.Context, o client.ScheduleOptions) er
 		changed = true
 	}
 	if err == nil && changed {
-		a.log.Info("a golden set is scheduled", "schedule", o.ID, "when", o.Memo[shivx.MemoScheduleWhen])
+		a.log.Info("a runbook is scheduled", "schedule", o.ID, "when", o.Memo[shivx.MemoScheduleWhen])
 	}
 	return err
 }
@@ -128,7 +146,7 @@ func (a *Agent) ownSchedules(ctx context.Context) (ids []string, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("list the schedules: %w", err)
 		}
-		if strings.HasPrefix(e.ID, shivx.GoldenPrefix) && memoOf(e.Memo, shivx.MemoScheduleOwner) == a.cfg.Host {
+		if memoOf(e.Memo, shivx.MemoScheduleOwner) == a.cfg.Host {
 			ids = append(ids, e.ID)
 		}
 	}
