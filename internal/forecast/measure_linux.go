@@ -21,8 +21,26 @@ import (
 // measureTimeout is how long a file system may take to answer.
 const measureTimeout = 2 * time.Second
 
-// cgroupRoot is where cgroup v2 is mounted.
+// cgroupRoot is where cgroups are mounted.
 const cgroupRoot = "sys/fs/cgroup"
+
+// noLimit is what cgroup v1 shows for none, less what a page may take off.
+const noLimit = 1 << 62
+
+// cgroupFiles are the files of a controller: what is used, its limit, and the key in memory.stat of files in the cache.
+type cgroupFiles struct{ used, limit, cache string }
+
+// filesOf returns the names of version 2, or those of version 1 where the cgroup has these.
+func filesOf(dir, what string) cgroupFiles {
+	if what != "memory" {
+		return cgroupFiles{used: "pids.current", limit: "pids.max"}
+	}
+	v1 := cgroupFiles{"memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file"}
+	if _, err := os.Stat(filepath.Join(dir, v1.used)); err == nil {
+		return v1
+	}
+	return cgroupFiles{"memory.current", "memory.max", "inactive_file"}
+}
 
 // cgroupMeasure returns what a cgroup uses and the least limit of it and of those above it. Files in the cache that the
 // kernel takes back at once are not used memory: memory.current less inactive_file, as in Kubernetes' working set.
@@ -30,22 +48,19 @@ func cgroupMeasure(root, cgroup, what string) func(context.Context) (float64, fl
 	return func(context.Context) (float64, float64, error) {
 		top := filepath.Join(root, cgroupRoot)
 		dir := filepath.Join(top, cgroup)
-		kind := "pids"
-		if what == "memory" {
-			kind = "memory"
-		}
-		used, err := readNumber(filepath.Join(dir, kind+".current"))
+		files := filesOf(dir, what)
+		used, err := readNumber(filepath.Join(dir, files.used))
 		if err != nil {
-			return 0, 0, shivx.Hint(fmt.Errorf("the cgroup %s: %w", cgroup, err), "is it running, under that path, and is cgroup v2 mounted?")
+			return 0, 0, shivx.Hint(fmt.Errorf("the cgroup %s: %w", cgroup, err), "is it running, under that path? where cgroups are of version 1, the path begins with the controller: memory/shop")
 		}
-		if kind == "memory" {
-			cache, err := readKey(filepath.Join(dir, "memory.stat"), "inactive_file")
+		if files.cache != "" {
+			cache, err := readKey(filepath.Join(dir, "memory.stat"), files.cache)
 			if err != nil {
 				return 0, 0, fmt.Errorf("the cgroup %s: %w", cgroup, err)
 			}
 			used = math.Max(0, used-cache)
 		}
-		return used, leastLimit(top, dir, kind+".max"), nil
+		return used, leastLimit(top, dir, files.limit), nil
 	}
 }
 
@@ -53,7 +68,7 @@ func cgroupMeasure(root, cgroup, what string) func(context.Context) (float64, fl
 func leastLimit(top, dir, file string) float64 {
 	least := math.Inf(1)
 	for ; len(dir) >= len(top); dir = filepath.Dir(dir) {
-		if n, err := readNumber(filepath.Join(dir, file)); err == nil {
+		if n, err := readNumber(filepath.Join(dir, file)); err == nil && n < noLimit {
 			least = math.Min(least, n)
 		}
 	}

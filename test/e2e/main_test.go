@@ -16,7 +16,7 @@ import (
 // parallel is how many scenarios run at once; most of a scenario is waiting.
 const parallel = "3"
 
-// TestMain also plays the plugins that misbehave, a program that sends heartbeats, and a till.
+// TestMain also plays the plugins that misbehave, a program that sends heartbeats, a till, and what grows.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 {
 		switch os.Args[1] {
@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 			return
 		case "till":
 			playTill(os.Args[2])
+			return
+		case "grower":
+			playGrower(os.Args[2])
 			return
 		}
 	}
