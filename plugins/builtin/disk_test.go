@@ -386,3 +386,33 @@ func TestDiskConformance(t *testing.T) {
 		State: func() string { return strings.Join(b.names(), " ") },
 	})
 }
+
+// TestDiskCleansByOtherPrograms: programs in the place of journalctl and apt-get write down how they were called.
+func TestDiskCleansByOtherPrograms(t *testing.T) {
+	b := newBin(t)
+	programs, calls := t.TempDir(), filepath.Join(t.TempDir(), "calls")
+	for _, name := range []string{"journalctl", "apt-get"} {
+		script := "#!/bin/sh\necho \"$0 $*\" >> " + calls + "\necho said by " + name + "\n"
+		require.NoError(t, os.WriteFile(filepath.Join(programs, name), []byte(script), 0o755))
+	}
+	t.Setenv("PATH", programs+":/usr/bin:/bin")
+	options := map[string]any{"rules": []any{map[string]any{"journal": map[string]any{"keep": "500MB"}}, map[string]any{"packages": true}}}
+	called := func() string { data, _ := os.ReadFile(calls); return string(data) }
+
+	plan, err := b.d.Recover(ctx(t), planned(b.request(options)))
+	require.NoError(t, err)
+	require.Equal(t, programs+"/journalctl --disk-usage\n", called(), "a plan looks and changes nothing")
+	require.Equal(t, "cut the journal to 500.0 MB; said by journalctl", plan.Changes[0])
+	require.Contains(t, plan.Changes[1], "run apt-get clean")
+	require.NoError(t, os.Remove(calls))
+
+	res, err := b.do(options)
+	require.NoError(t, err)
+	require.Equal(t, programs+"/journalctl --vacuum-size=500000000\n"+programs+"/apt-get clean\n", called())
+	require.Len(t, res.Changes, 2)
+
+	t.Setenv("PATH", t.TempDir())
+	res, err = b.do(options)
+	require.NoError(t, err)
+	require.Equal(t, []string{"note: there is no journal of systemd on this host", "note: there is neither apt-get nor dnf on this host"}, res.Changes)
+}

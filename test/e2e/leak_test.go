@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -47,7 +46,9 @@ func newLeakLab(t *testing.T) *leakLab {
 func (l *leakLab) file(name, what string) string { return filepath.Join(l.dir, name+"."+what) }
 
 // argv is how a program is started.
-func (l *leakLab) argv(name string) []string { return []string{os.Args[0], "grower", l.file(name, "json")} }
+func (l *leakLab) argv(name string) []string {
+	return []string{os.Args[0], "grower", l.file(name, "json")}
+}
 
 func (l *leakLab) describe(name string, g grower) {
 	l.t.Helper()
@@ -209,7 +210,7 @@ func TestLeaks(t *testing.T) {
 		}
 		_, err := server.Client().DescribeWorkflowExecution(t.Context(), shivx.MitigationID(shivx.SubsystemTarget{Subsystem: name, Host: "lab"}), "")
 		var unknown *serviceerror.NotFound
-		require.True(t, errors.As(err, &unknown), "%s: %v", name, err)
+		require.ErrorAs(t, err, &unknown, name)
 	}
 	s.VerifyLedger()
 }

@@ -83,7 +83,7 @@ func (c *MemoryCgroup) Killed() (n int) {
 func (c *MemoryCgroup) remove() {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		data, _ := os.ReadFile(c.Procs())
-		for _, pid := range strings.Fields(string(data)) {
+		for pid := range strings.FieldsSeq(string(data)) {
 			if n, err := strconv.Atoi(pid); err == nil && n > 1 {
 				if p, err := os.FindProcess(n); err == nil {
 					_ = p.Kill()
