@@ -18,6 +18,7 @@ import (
 // The shapes of the lab's programs: the share of their limit that they use some seconds after they began.
 const (
 	shapeLeak     = "leak"     // grows until it is used up
+	shapeFloor    = "floor"    // the same below a sawtooth, of which the floor rises
 	shapeSawtooth = "sawtooth" // grows and is cleaned up, as by a garbage collector
 	shapeWarmUp   = "warm-up"  // grows and levels off
 )
@@ -30,6 +31,8 @@ func shareAt(shape string, after time.Duration) float64 {
 	switch shape {
 	case shapeSawtooth:
 		return 0.25 + 0.4*math.Mod(t, 9)/9
+	case shapeFloor:
+		return 0.12 + 0.85*t/leakLife.Seconds() + 0.06*math.Mod(t, 6)/6
 	case shapeWarmUp:
 		return 0.2 + 0.45*(1-math.Exp(-t/15))
 	}
@@ -44,9 +47,12 @@ type grower struct {
 	// Procs is the cgroup whose memory is used, PIDFile gets the number of the process.
 	Procs   string `json:"procs,omitempty"`
 	PIDFile string `json:"pid_file,omitempty"`
-	// Folder is filled with files in place of memory. Full gets the time when there was no room any more.
+	// Folder is filled with files in place of memory.
 	Folder string `json:"folder,omitempty"`
-	Full   string `json:"full,omitempty"`
+	// Handles says that open files are used up in place of memory; Limit is how many there may be.
+	Handles bool `json:"handles,omitempty"`
+	// Full gets the time when there was no room any more, or no open file.
+	Full string `json:"full,omitempty"`
 }
 
 // growerBase is about what this program needs for itself.
@@ -70,8 +76,14 @@ func playGrower(path string) {
 		err = os.WriteFile(g.PIDFile, me, 0o600)
 	}
 	use := g.memory()
-	if g.Folder != "" {
+	switch {
+	case g.Folder != "":
 		use = g.disk()
+	case g.Handles:
+		use = g.handles()
+		if err == nil {
+			err = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(g.Limit), Max: uint64(g.Limit)})
+		}
 	}
 	noise := rand.New(rand.NewPCG(6, 7))
 	began := time.Now()
@@ -127,11 +139,36 @@ func (g grower) disk() func(share float64) error {
 		written = share
 		err := os.WriteFile(filepath.Join(g.Folder, fmt.Sprintf("%06d.tmp", number)), make([]byte, int(more*float64(g.Limit))), 0o600)
 		if errors.Is(err, syscall.ENOSPC) {
-			if _, known := os.Stat(g.Full); known != nil {
-				return os.WriteFile(g.Full, []byte(time.Now().Format(time.RFC3339Nano)), 0o600)
-			}
-			return nil
+			return g.full()
 		}
 		return err
 	}
+}
+
+// handles opens files and does not close them.
+func (g grower) handles() func(share float64) error {
+	var held []*os.File
+	return func(share float64) error {
+		for len(held) < int(share*float64(g.Limit)) {
+			f, err := os.Open(os.DevNull)
+			if errors.Is(err, syscall.EMFILE) {
+				err = held[len(held)-1].Close()
+				held = held[:len(held)-1]
+				return errors.Join(err, g.full())
+			}
+			if err != nil {
+				return err
+			}
+			held = append(held, f)
+		}
+		return nil
+	}
+}
+
+// full notes when it was too late, once.
+func (g grower) full() error {
+	if _, err := os.Stat(g.Full); err == nil {
+		return nil
+	}
+	return os.WriteFile(g.Full, []byte(time.Now().Format(time.RFC3339Nano)), 0o600)
 }

@@ -24,6 +24,8 @@ const (
 	// labMemory is the limit of each cgroup of the lab, labDisk the size of each file system.
 	labMemory = 160 << 20
 	labDisk   = 64 << 20
+	// labHandles is how many files a process may have open.
+	labHandles = 1000
 	// labStep and labHorizon stand for the five minutes and six hours of a real host.
 	labStep    = 500 * time.Millisecond
 	labHorizon = 36 * time.Second
@@ -36,6 +38,8 @@ type leakLab struct {
 	// memory are the cgroups, disks the file systems, by the names of the programs.
 	memory map[string]*stand.MemoryCgroup
 	disks  map[string]string
+	// handles are the programs that use up their open files.
+	handles []string
 }
 
 func newLeakLab(t *testing.T) *leakLab {
@@ -75,24 +79,37 @@ func (l *leakLab) onDisk(name, shape string) {
 	l.describe(name, grower{Shape: shape, Limit: labDisk, Folder: filepath.Join(dir, "cache"), Full: l.file(name, "full")})
 }
 
+// inHandles prepares a program that uses open files.
+func (l *leakLab) inHandles(name, shape string) {
+	l.t.Helper()
+	l.handles = append(l.handles, name)
+	l.describe(name, grower{Shape: shape, Limit: labHandles, Handles: true, PIDFile: l.file(name, "pid"), Full: l.file(name, "full")})
+}
+
+// ending is how a program ended, and when.
+type ending struct {
+	state *os.ProcessState
+	at    time.Time
+}
+
 // start starts a program; gone has how it ended.
-func (l *leakLab) start(name string) (gone chan *os.ProcessState) {
+func (l *leakLab) start(name string) (gone chan ending) {
 	l.t.Helper()
 	cmd := exec.Command(l.argv(name)[0], l.argv(name)[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	require.NoError(l.t, cmd.Start())
-	gone = make(chan *os.ProcessState, 1)
+	gone = make(chan ending, 1)
 	waited := make(chan struct{})
 	go func() {
 		_ = cmd.Wait()
-		gone <- cmd.ProcessState
+		gone <- ending{cmd.ProcessState, time.Now()}
 		close(waited)
 	}()
 	l.t.Cleanup(func() { _ = cmd.Process.Kill(); <-waited })
 	return gone
 }
 
-// full is when a file system had no room any more.
+// full is when a file system had no room any more, or a process could open no more files.
 func (l *leakLab) full(name string) (at time.Time, ok bool) {
 	text, err := os.ReadFile(l.file(name, "full"))
 	if err == nil {
@@ -134,16 +151,22 @@ const labSubsystem = `
         - {name: ACTION, measure_after: 5s}
 `
 
-// configuration has all programs: those in memory are healed, those on a disk make room.
+// configuration has all programs: those on a disk make room, the others are healed.
 func (l *leakLab) configuration() string {
 	components, subsystems := "", labForecast
 	add := func(name, series, action string) {
 		text := strings.NewReplacer("NAME", name, "SERIES", series, "ACTION", action).Replace(labSubsystem)
 		subsystems += fill(text, "step", labStep.String(), "horizon", labHorizon.String())
 	}
-	for name, c := range l.memory {
+	healed := func(name, series string) {
 		components += fill(strings.ReplaceAll(labComponent, "NAME", name), "pid_file", l.file(name, "pid"), "argv", l.argv(name))
-		add(name, fmt.Sprintf("{cgroup: %q, what: memory}", c.Path), fmt.Sprintf("restart, heal: %s, strategy: restart", name))
+		add(name, series, fmt.Sprintf("restart, heal: %s, strategy: restart", name))
+	}
+	for name, c := range l.memory {
+		healed(name, fmt.Sprintf("{cgroup: %q, what: memory}", c.Path))
+	}
+	for _, name := range l.handles {
+		healed(name, fmt.Sprintf("{component: %s, what: open_files}", name))
 	}
 	for name, dir := range l.disks {
 		add(name, fmt.Sprintf("{path: %q}", dir), fill(`make-room, use: disk, with: {path: <dir>, until_free: 70%,
@@ -157,62 +180,83 @@ func (l *leakLab) configuration() string {
 // else runs beside it.
 func TestLeaks(t *testing.T) {
 	control, lab := newLeakLab(t), newLeakLab(t)
-	control.inMemory("leaker", shapeLeak)
-	control.onDisk("spool", shapeLeak)
-	lab.inMemory("leaker", shapeLeak)
-	lab.onDisk("spool", shapeLeak)
+	for _, l := range []*leakLab{control, lab} {
+		l.inMemory("leaker", shapeLeak)
+		l.inMemory("cache", shapeFloor)
+		l.inHandles("handles", shapeLeak)
+		l.onDisk("spool", shapeLeak)
+	}
 	lab.inMemory("collector", shapeSawtooth)
 	lab.inMemory("warming", shapeWarmUp)
 	lab.onDisk("scratch", shapeSawtooth)
-	healthy := []string{"collector", "warming", "scratch"}
+	leaks, healthy := []string{"leaker", "cache", "handles", "spool"}, []string{"collector", "warming", "scratch"}
 
 	server := stand.NewServer(t)
 	began := time.Now()
-	killed := control.start("leaker")
-	control.start("spool")
-	for _, name := range []string{"leaker", "collector", "warming", "spool", "scratch"} {
+	gone := map[string]chan ending{}
+	for _, name := range leaks {
+		gone[name] = control.start(name)
+		lab.start(name)
+	}
+	for _, name := range healthy {
 		lab.start(name)
 	}
 	s := agentOf(t, server, "lab", "e2e-lab", lab.configuration())
 	s.awaitHealthy()
 	t.Logf("the agent is there %s after the programs", time.Since(began).Round(time.Second))
 
-	var state *os.ProcessState
-	select {
-	case state = <-killed:
-	case <-time.After(2 * leakLife):
-		t.Fatal("the leak of the control group goes on for ever")
+	for _, name := range leaks {
+		ended := control.end(name, gone[name])
+		t.Logf("%s: ends after %s without ShivX", name, ended.Sub(began).Round(time.Second))
+		s.prevented(name, began, ended)
 	}
-	died := time.Now()
-	status, _ := state.Sys().(syscall.WaitStatus)
-	require.Equal(t, syscall.SIGKILL, status.Signal(), "the control group: %s", state)
-	require.Positive(t, control.memory["leaker"].Killed())
-	stand.Await(t, patience, "the file system of the control group to be full", func(context.Context) bool {
-		_, ok := control.full("spool")
-		return ok
-	})
-	filled, _ := control.full("spool")
-	t.Logf("without ShivX: killed for want of memory after %s, disk full after %s", died.Sub(began).Round(time.Second), filled.Sub(began).Round(time.Second))
-
-	for _, c := range []struct {
-		name  string
-		ended time.Time
-	}{{"leaker", died}, {"spool", filled}} {
-		s.prevented(c.name, began, c.ended)
+	for name, c := range lab.memory {
+		require.Zero(t, c.Killed(), "%s was not stopped in time", name)
 	}
-	require.Zero(t, lab.memory["leaker"].Killed(), "the leak was not stopped in time")
-	_, full := lab.full("spool")
-	require.False(t, full, "the disk was full")
+	for _, name := range append(leaks, healthy...) {
+		_, full := lab.full(name)
+		require.False(t, full, "%s came to its end", name)
+	}
 	for _, name := range healthy {
-		for _, r := range s.Records() {
-			require.NotEqual(t, name, r.Subsystem, "a healthy program was not left alone: %s %s", r.EventType, r.Message)
-			require.NotEqual(t, name, r.Component, "a healthy program was not left alone: %s %s", r.EventType, r.Message)
-		}
-		_, err := server.Client().DescribeWorkflowExecution(t.Context(), shivx.MitigationID(shivx.SubsystemTarget{Subsystem: name, Host: "lab"}), "")
-		var unknown *serviceerror.NotFound
-		require.ErrorAs(t, err, &unknown, name)
+		s.leftAlone(name)
 	}
 	s.VerifyLedger()
+}
+
+// end waits for the end of a leak in the control group: the kernel kills the process for want of memory, or there is no
+// room or no open file any more.
+func (l *leakLab) end(name string, gone chan ending) (ended time.Time) {
+	l.t.Helper()
+	if l.memory[name] == nil {
+		stand.Await(l.t, 2*leakLife, "the end of "+name, func(context.Context) (ok bool) {
+			ended, ok = l.full(name)
+			return ok
+		})
+		return ended
+	}
+	select {
+	case e := <-gone:
+		ended = e.at
+		status, _ := e.state.Sys().(syscall.WaitStatus)
+		require.Equal(l.t, syscall.SIGKILL, status.Signal(), "%s: %s", name, e.state)
+		require.Positive(l.t, l.memory[name].Killed())
+	case <-time.After(2 * leakLife):
+		l.t.Fatalf("%s goes on for ever", name)
+	}
+	return ended
+}
+
+// leftAlone checks that nothing was said of a healthy program and nothing done to it.
+func (s *scene) leftAlone(name string) {
+	s.t.Helper()
+	for _, r := range s.Records() {
+		require.NotEqual(s.t, name, r.Subsystem, "%s was not left alone: %s %s", name, r.EventType, r.Message)
+		require.NotEqual(s.t, name, r.Component, "%s was not left alone: %s %s", name, r.EventType, r.Message)
+	}
+	id := shivx.MitigationID(shivx.SubsystemTarget{Subsystem: name, Host: s.host})
+	_, err := s.server.Client().DescribeWorkflowExecution(s.t.Context(), id, "")
+	var unknown *serviceerror.NotFound
+	require.ErrorAs(s.t, err, &unknown, name)
 }
 
 // prevented checks that the end of a program was forecast, and prevented before it came, and prints the figures.
