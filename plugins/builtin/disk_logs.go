@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/shivx/shivx/internal/command"
 	"github.com/shivx/shivx/plugins/sdk"
 )
@@ -161,8 +163,11 @@ func (c *cleaning) finishPart(t *tree, p found) error {
 		return fmt.Errorf("open %s: %w", path.Join(t.path, p.dir), err)
 	}
 	defer closeFD(fd)
-	if p.size == 0 {
-		return t.remove(p)
+	switch whole, err := cutToPieces(fd, p, codecFor(rotatedName.FindStringSubmatch(name)[2])); {
+	case err != nil:
+		return err
+	case whole == 0:
+		return unix.Unlinkat(fd, p.name, 0)
 	}
 	final, err := renameFree(fd, p.name, name)
 	if err == nil {
