@@ -20,7 +20,7 @@ func (e *Engine) predict(s *subsystem, t *tracker, now time.Time) {
 	f := &t.forecast
 	switch {
 	case t.newest.IsZero():
-		p.Missing = "nothing has been measured yet"
+		p.Missing = unmeasured
 	case now.Sub(t.newest) > s.stale(e.o.Rules.Every):
 		p.Missing = "nothing was measured since " + t.newest.UTC().Format(time.RFC3339)
 	case !f.Ready:

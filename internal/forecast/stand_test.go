@@ -2,7 +2,6 @@ package forecast
 
 import (
 	"context"
-	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -146,8 +145,8 @@ func (s *stand) prediction(subsystem string) shivx.Prediction {
 	return *p
 }
 
-// records returns what the ledger has of predictions.
-func (s *stand) records() (out []shivx.RecoveryRecord) {
+// all returns what the ledger has.
+func (s *stand) all() (out []ledger.Record) {
 	s.t.Helper()
 	last, _ := s.ledger.Last()
 	ctx, cancel := context.WithCancel(s.t.Context())
@@ -155,21 +154,31 @@ func (s *stand) records() (out []shivx.RecoveryRecord) {
 	if last == 0 {
 		return nil
 	}
-	_ = s.ledger.Follow(ctx, 1, func(r ledger.Record) error {
-		var rec shivx.RecoveryRecord
-		require.NoError(s.t, json.Unmarshal(r.Raw, &rec))
-		if rec.EventType == shivx.EventPrediction {
-			out = append(out, rec)
-		}
+	err := s.ledger.Follow(ctx, 1, func(r ledger.Record) error {
+		out = append(out, r)
 		if r.Seq == last {
 			cancel()
 		}
 		return nil
 	})
+	require.ErrorIs(s.t, err, context.Canceled)
 	return out
 }
 
-// shares is a subsystem that fills up, of which the share is measured.
+// records returns what the ledger has of predictions.
+func (s *stand) records() (out []shivx.RecoveryRecord) {
+	s.t.Helper()
+	for _, r := range s.all() {
+		var rec shivx.RecoveryRecord
+		require.NoError(s.t, r.Decode(&rec))
+		if rec.EventType == shivx.EventPrediction {
+			out = append(out, rec)
+		}
+	}
+	return out
+}
+
+// sharesOf is a subsystem that fills up, of which the share is measured.
 func sharesOf(name, metric string) config.Subsystem {
 	return config.Subsystem{Name: name, Enabled: true, Model: "exhaustion", Capacity: 0.95, Horizon: 6 * time.Hour, Step: 5 * time.Minute,
 		Series: []config.SubsystemSeries{{History: metric}}}

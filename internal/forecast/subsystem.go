@@ -112,7 +112,7 @@ func (s *subsystem) missing() string {
 			return m
 		}
 	}
-	return "nothing has been measured yet"
+	return unmeasured
 }
 
 // sentence is an error with its hint in one line.
