@@ -87,6 +87,7 @@ type stand struct {
 	t      *testing.T
 	now    time.Time
 	memory *memory
+	path   string // of the ledger
 	ledger *ledger.Ledger
 	engine *Engine
 	o      Options
@@ -97,16 +98,23 @@ var begin = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 // newStand builds one with the subsystems alone.
 func newStand(t *testing.T, subsystems ...config.Subsystem) *stand {
 	t.Helper()
-	l, err := ledger.Open(t.TempDir()+"/operational_ledger.ndjson", ledger.Options{})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, l.Close()) })
-	s := &stand{t: t, now: begin, memory: &memory{}, ledger: l}
+	s := &stand{t: t, now: begin, memory: &memory{}, path: t.TempDir() + "/operational_ledger.ndjson"}
+	t.Cleanup(func() { require.NoError(t, s.ledger.Close()) })
 	rules := config.Default().Forecast
 	rules.Subsystems = subsystems
-	s.o = Options{Host: "web-1", Rules: rules, Dir: t.TempDir(), History: s.memory, Keep: s.memory.keep, Ledger: l,
+	s.o = Options{Host: "web-1", Rules: rules, Dir: t.TempDir(), History: s.memory, Keep: s.memory.keep,
 		Now: func() time.Time { return s.now }}
+	s.reopenLedger()
 	s.start()
 	return s
+}
+
+// reopenLedger opens the ledger for the next engine.
+func (s *stand) reopenLedger() {
+	var err error
+	s.ledger, err = ledger.Open(s.path, ledger.Options{})
+	require.NoError(s.t, err)
+	s.o.Ledger = s.ledger
 }
 
 // start builds the engine, as a new process would.
