@@ -238,9 +238,11 @@ func (e *Engine) predictAll(now time.Time) bool {
 			changed = e.judge(s, t, now) || changed
 			s.decide(t, now)
 		}
-		if s.cut > 0 {
-			e.log.Warn("a subsystem has more series than are watched", "subsystem", s.Name, "watched", maxSeries, "left_out", s.cut)
+		if s.cut > 0 && !s.cutSaid {
+			e.log.Warn("a subsystem has more series than are watched", "subsystem", s.Name, "watched", maxSeries, "left_out", s.cut,
+				"hint", "take series together by a query, or match fewer")
 		}
+		s.cutSaid = s.cut > 0
 	}
 	return changed
 }

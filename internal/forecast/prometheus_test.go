@@ -86,9 +86,10 @@ func TestPrometheusToken(t *testing.T) {
 		_, _ = w.Write([]byte(`{"status":"success","data":{"resultType":"matrix","result":[]}}`))
 	}))
 	defer server.Close()
-	t.Setenv("PROMETHEUS_TOKEN", "letters")
 	s := newStand(t)
-	s.o.Rules.Prometheus = &config.ForecastServer{URL: server.URL, Token: "env:PROMETHEUS_TOKEN", Timeout: time.Second}
+	token := t.TempDir() + "/token"
+	testenv.WriteFile(t, token, "letters\n")
+	s.o.Rules.Prometheus = &config.ForecastServer{URL: server.URL, Token: "file:" + token, Timeout: time.Second}
 	s.o.Rules.Subsystems = []config.Subsystem{queried("up", 0)}
 	s.start()
 	s.look()

@@ -17,6 +17,9 @@ func leaking(t *testing.T) (*stand, func(at time.Time)) {
 	s := newStand(t, sharesOf("disk", "used_ratio"))
 	grows := leak(24*time.Hour, 0.3, 0.03, noise(1))
 	measure := func(at time.Time) { s.memory.add(at, "used_ratio", nil, grows(at)) }
+	for ; s.now.Before(begin.Add(22 * time.Hour)); s.now = s.now.Add(time.Minute) {
+		measure(s.now)
+	}
 	require.True(t, s.run(begin.Add(48*time.Hour), measure, func() bool { return s.engine.Heatmap().Risks[0].Alert }))
 	return s, measure
 }
