@@ -49,6 +49,20 @@ func TestRestart(t *testing.T) {
 	require.Len(t, s.records(), 1)
 }
 
+// TestGoneMeanwhile: an alert of a file system that is not there after a restart closes, once.
+func TestGoneMeanwhile(t *testing.T) {
+	s, _ := leaking(t)
+	s.memory.series = nil
+	s.start()
+	s.look()
+	require.True(t, s.engine.Predictions()[0].Alert)
+	for end := s.now.Add(2 * time.Hour); s.now.Before(end); s.now = s.now.Add(5 * time.Minute) {
+		s.look()
+	}
+	require.False(t, s.engine.Predictions()[0].Alert)
+	require.Len(t, s.records(), 2)
+}
+
 // TestOutcomesOfTheTimeAway: what came true while no agent ran is known by what was measured, and counts.
 func TestOutcomesOfTheTimeAway(t *testing.T) {
 	s, measure := leaking(t)
