@@ -45,6 +45,21 @@ func TestAlertsDoNotFlap(t *testing.T) {
 	require.Len(t, s.records(), 6, "each once")
 }
 
+// TestAtTheCapacity: an alert does not close because what it warned of has come.
+func TestAtTheCapacity(t *testing.T) {
+	s, _ := leaking(t)
+	for end := s.now.Add(time.Hour); s.now.Before(end); s.now = s.now.Add(5 * time.Minute) {
+		s.memory.add(s.now, "used_ratio", nil, 0.95) // as a quota keeps it
+		s.look()
+	}
+	p := s.prediction("disk")
+	require.InDelta(t, 1, p.Probability, 0)
+	require.True(t, p.Alert)
+	require.Contains(t, s.engine.Heatmap().Risks[0].Why, "has reached 95 %")
+	require.Equal(t, 100, s.engine.Heatmap().Risks[0].Risk)
+	require.Len(t, s.records(), 1)
+}
+
 // TestUnknownForAMoment does not close an alert.
 func TestUnknownForAMoment(t *testing.T) {
 	s, measure := leaking(t)

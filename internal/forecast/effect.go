@@ -153,7 +153,7 @@ func (s *subsystem) helped(m *shivx.MitigationEffect) {
 	later := m.BreachAfter.IsZero() && !m.BreachBefore.IsZero() || m.BreachAfter.Sub(m.BreachBefore) >= s.Horizon/2
 	compared := fmt.Sprintf("%s instead of the %s that were forecast", s.quantity(m.After), s.quantity(m.Forecast))
 	switch {
-	case m.After >= s.Capacity:
+	case s.reached(m.After):
 		m.Why = fmt.Sprintf("the capacity is reached all the same: %s", compared)
 	case freed >= worth*s.Capacity:
 		m.Helped, m.Why = true, compared

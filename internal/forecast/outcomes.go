@@ -36,11 +36,14 @@ func newOutcomes() outcomes {
 	return outcomes{learn: &forecasting.Calibration{HalfLife: halfLife}, said: &forecasting.Calibration{HalfLife: halfLife}}
 }
 
+// reached says whether a value is at the capacity, as far as the models tell numbers apart: they keep them with seven digits.
+func (s *subsystem) reached(v float64) bool { return v >= s.Capacity-1e-6*math.Abs(s.Capacity) }
+
 // decide keeps what is said of a series now. What is at its capacity already is no forecast.
 func (s *subsystem) decide(t *tracker, now time.Time) {
 	p := &t.prediction
 	switch {
-	case p.Missing != "" || t.level() >= s.Capacity || now.Before(s.acted):
+	case p.Missing != "" || s.reached(t.level()) || now.Before(s.acted):
 	case len(t.pending) >= decisions || now.Before(t.decidedAt.Add(s.Horizon/decisions)):
 	default:
 		t.pending = append(t.pending, decision{now, p.Raw, p.Probability})
@@ -56,7 +59,7 @@ func (s *subsystem) settle(t *tracker, began time.Time, mean float64) {
 		switch {
 		case began.Before(d.At):
 			kept = append(kept, d)
-		case mean >= s.Capacity && !began.After(end):
+		case s.reached(mean) && !began.After(end):
 			s.observe(d, true, began)
 		case began.Add(s.Step).After(end):
 			s.observe(d, false, began)

@@ -74,7 +74,7 @@ func (p *precursors) notice(s *subsystem, t *tracker, began time.Time, mean floa
 	if t.seen > 1 {
 		before = float64(t.recent[(t.seen-2)%recentSteps])
 	}
-	if mean >= s.Capacity && before < s.Capacity {
+	if s.reached(mean) && !s.reached(before) {
 		p.failed(s.Name, began)
 	}
 }

@@ -38,6 +38,9 @@ func (e *Engine) fill(s *subsystem, t *tracker, p *shivx.Prediction) {
 	if s.Model == string(shivx.ForecastDegradation) {
 		p.Value = f.Level
 	}
+	if s.reached(p.Value) {
+		p.Probability = 1
+	}
 	p.BreachAt, p.Low, p.High = f.BreachAt, f.Low, f.High
 	p.Anomaly = t.strange.Score
 	for _, c := range f.Causes {
@@ -117,7 +120,7 @@ func (s *subsystem) why(t *tracker) string {
 	p := &t.prediction
 	now := fmt.Sprintf("%s is at %s of %s", p.Series, s.quantity(p.Value), s.quantity(p.Capacity))
 	switch {
-	case p.Value >= p.Capacity:
+	case s.reached(p.Value):
 		return fmt.Sprintf("%s has reached %s: it is at %s", p.Series, s.quantity(p.Capacity), s.quantity(p.Value))
 	case p.BreachAt.IsZero():
 		return fmt.Sprintf("%s, and reaches it within %s with a probability of %s", now, shivx.Duration(s.Horizon), percent(p.Probability))
