@@ -79,8 +79,11 @@ type Engine struct {
 	caught  uint64
 	heatmap shivx.Heatmap
 
-	// savedAt is when the state was written.
+	// savedAt is when the state was written, saved the changes that it has.
 	savedAt time.Time
+	saved   int
+	// marking is held while the marks are written, and is taken before mu.
+	marking sync.Mutex
 }
 
 // New builds an engine from what was kept. Nothing is measured yet: the subsystems say so until the first Look.
@@ -209,7 +212,16 @@ func (e *Engine) forecastAll(now time.Time) bool {
 		e.precursors.learn(now, e.horizons())
 	}
 	e.show(now)
-	return changed || now.Sub(e.savedAt) >= saveEvery || now.Before(e.savedAt)
+	return changed || e.changes() != e.saved && (now.Sub(e.savedAt) >= saveEvery || now.Before(e.savedAt))
+}
+
+// changes is a number that is another one when there is something to keep.
+func (e *Engine) changes() int {
+	n := e.precursors.changes
+	for _, s := range e.subsystems {
+		n += s.changes()
+	}
+	return n
 }
 
 // noteAway keeps why a feed could not be read, and logs it once.

@@ -30,7 +30,12 @@ type outcomes struct {
 	learn, said *forecasting.Calibration
 	// count of outcomes, and of decisions that were left out since somebody acted.
 	count, leftOut int
+	// made is how many decisions were kept.
+	made int
 }
+
+// changes is a number that is another one when there is something to keep.
+func (o *outcomes) changes() int { return o.count + o.leftOut + o.made }
 
 func newOutcomes() outcomes {
 	return outcomes{learn: &forecasting.Calibration{HalfLife: halfLife}, said: &forecasting.Calibration{HalfLife: halfLife}}
@@ -48,6 +53,7 @@ func (s *subsystem) decide(t *tracker, now time.Time) {
 	default:
 		t.pending = append(t.pending, decision{now, p.Raw, p.Probability})
 		t.decidedAt = now
+		s.made++
 	}
 }
 

@@ -106,7 +106,11 @@ func TestDamagedState(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, aside, 1)
 			s.look()
-			require.FileExists(t, path)
+			require.NoError(t, s.engine.save())
+			s.start()
+			aside, err = filepath.Glob(path + ".damaged-*")
+			require.NoError(t, err)
+			require.Len(t, aside, 1, "the new one is whole")
 		})
 	}
 }
@@ -135,9 +139,12 @@ func TestOtherQuestion(t *testing.T) {
 
 // TestFullDisk: the forecasts go on when their state cannot be kept, and say so.
 func TestFullDisk(t *testing.T) {
-	s, _ := leaking(t)
+	s, measure := leaking(t)
 	require.NoError(t, os.RemoveAll(s.o.Dir))
-	s.now = s.now.Add(5 * time.Minute)
-	require.ErrorContains(t, s.engine.Look(t.Context()), "keep the state")
+	s.now = s.now.Add(35 * time.Minute)
+	measure(s.now)
+	require.ErrorContains(t, s.engine.Look(t.Context()), "keep the state", "there is a new statement to keep")
+	require.ErrorContains(t, s.engine.Acting(t.Context(), "disk", "k"), "keep the forecast", "what cannot be judged is not done")
+	require.Positive(t, len(s.engine.subsystems[0].series["used_ratio"].pending), "nothing was done")
 	require.True(t, s.engine.Heatmap().Risks[0].Alert)
 }

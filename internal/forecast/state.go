@@ -57,7 +57,7 @@ type keptSeries struct {
 func (e *Engine) save() error {
 	e.mu.Lock()
 	data, err := json.Marshal(e.keep())
-	e.savedAt = e.o.Now()
+	e.savedAt, e.saved = e.o.Now(), e.changes()
 	e.mu.Unlock()
 	if err == nil {
 		err = renameio.WriteFile(filepath.Join(e.o.Dir, stateFile), append(data, '\n'), 0o640)
