@@ -44,6 +44,15 @@ func newOutcomes() outcomes {
 // reached says whether a value is at the capacity, as far as the models tell numbers apart: they keep them with seven digits.
 func (s *subsystem) reached(v float64) bool { return v >= s.Capacity-1e-6*math.Abs(s.Capacity) }
 
+// base is how often the capacity is reached within a horizon, whatever was said.
+func (o *outcomes) base() float64 {
+	count, happened := 0.0, 0.0
+	for _, b := range o.learn.Outcomes {
+		count, happened = count+b.Count, happened+b.Happened
+	}
+	return happened / math.Max(1, count)
+}
+
 // decide keeps what is said of a series now. What is at its capacity already is no forecast.
 func (s *subsystem) decide(t *tracker, now time.Time) {
 	p := &t.prediction

@@ -103,6 +103,13 @@ func TestAnnouncedFailureRaisesTheRisk(t *testing.T) {
 	require.Equal(t, "anomaly: level", tr.prediction.Precursors[0].Feature)
 	require.Positive(t, tr.prediction.Precursors[0].Weight)
 	require.True(t, tr.prediction.Alert, "it was followed by a failure each time")
+
+	for range 200 { // it fails all day long: an anomaly says nothing
+		sub.learn.Observe(0.5, true, now)
+	}
+	s.engine.predict(sub, tr, now)
+	require.InDelta(t, sub.learn.Apply(tr.prediction.Raw), tr.prediction.Probability, 1e-9)
+	require.NotEqual(t, "queue", tr.prediction.Precursors[0].Series)
 }
 
 // TestFaultsOfThePast are in the ledger when the engine begins; nothing is learned before they were read.

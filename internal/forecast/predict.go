@@ -49,12 +49,24 @@ func (e *Engine) fill(s *subsystem, t *tracker, p *shivx.Prediction) {
 	if p.Anomaly >= alarming {
 		p.Precursors = append(p.Precursors, shivx.Precursor{Series: t.name, Feature: "anomaly: " + t.strange.Reasons[0].Kind.String(), Value: p.Anomaly})
 	}
-	if a, share, ok := e.precursors.announces(s.Name, s.Horizon, p.At); ok && p.Probability < 1 {
-		raised := 1 - (1-p.Probability)*(1-share)
-		p.Precursors = append([]shivx.Precursor{{Series: a.Series, Feature: "anomaly: " + a.Kind, Value: share,
-			Weight: logit(raised) - logit(p.Probability)}}, p.Precursors...)
-		p.Probability = raised
+	e.raise(s, p)
+}
+
+// raise raises the probability when an anomaly of late announces failures of the subsystem: as one of two independent causes
+// would (noisy-or), by the part of its share that is not how often the subsystem fails anyway.
+func (e *Engine) raise(s *subsystem, p *shivx.Prediction) {
+	a, share, ok := e.precursors.announces(s.Name, s.Horizon, p.At)
+	if !ok || p.Probability >= 1 {
+		return
 	}
+	own := 1 - (1-share)/(1-math.Min(s.base(), 0.99))
+	if own < leastShare {
+		return
+	}
+	raised := 1 - (1-p.Probability)*(1-own)
+	p.Precursors = append([]shivx.Precursor{{Series: a.Series, Feature: "anomaly: " + a.Kind, Value: share,
+		Weight: logit(raised) - logit(p.Probability)}}, p.Precursors...)
+	p.Probability = raised
 }
 
 // logit is the log-odds of a probability, bounded where it would be infinite.

@@ -145,6 +145,6 @@ func TestFullDisk(t *testing.T) {
 	measure(s.now)
 	require.ErrorContains(t, s.engine.Look(t.Context()), "keep the state", "there is a new statement to keep")
 	require.ErrorContains(t, s.engine.Acting(t.Context(), "disk", "k"), "keep the forecast", "what cannot be judged is not done")
-	require.Positive(t, len(s.engine.subsystems[0].series["used_ratio"].pending), "nothing was done")
+	require.NotEmpty(t, s.engine.subsystems[0].series["used_ratio"].pending, "nothing was done")
 	require.True(t, s.engine.Heatmap().Risks[0].Alert)
 }

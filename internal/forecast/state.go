@@ -106,8 +106,11 @@ func (e *Engine) load() {
 		e.next = 1 // another ledger
 	}
 	e.precursors = kept.Precursors
-	if e.precursors.Counted == nil || e.precursors.Learned == nil {
-		e.precursors = newPrecursors()
+	if e.precursors.Counted == nil {
+		e.precursors.Counted = map[string][]evidence{}
+	}
+	if e.precursors.Learned == nil {
+		e.precursors.Learned = map[string]time.Time{}
 	}
 	for _, s := range e.subsystems {
 		if k, ok := kept.Subsystems[s.Name]; ok {
