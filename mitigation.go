@@ -37,6 +37,11 @@ const (
 	OutcomeUnneeded Outcome = "not-needed"
 )
 
+// MitigationDone says whether a mitigation has done what it was for.
+func (o Outcome) MitigationDone() bool {
+	return o == OutcomePrevented || o == OutcomeUnneeded || o == OutcomePlanned
+}
+
 // MitigationInput is what a person or a FaultForecast gives to Mitigation. Only the subsystem is required, and
 // the host where it is not clear.
 type MitigationInput struct {
