@@ -33,6 +33,8 @@ func TestMitigate(t *testing.T) {
 	if story.Outcome != shivx.OutcomePrevented || len(story.Steps) < 4 {
 		t.Errorf("story: %+v", story)
 	}
+	want(t, exitUsage, []string{"is not a name"}, "runs", "--subsystem", "a b")
+	want(t, exitUsage, []string{"prevented, no-effect, not-needed"}, "runs", "--outcome", "saved")
 	want(t, exitOK, []string{"started " + id}, "mitigate", "space@here", "--action", "tidy", "--force")
 	awaitOut(t, "prevented", "runs", "show", id)
 }
