@@ -29,7 +29,7 @@ const (
 
 // The outcomes of mitigations beside those that every run may have.
 const (
-	// OutcomePrevented: the action helped, and the failure is not forecast any more.
+	// OutcomePrevented: an action helped: the failure is not forecast any more, or later than without it.
 	OutcomePrevented Outcome = "prevented"
 	// OutcomeUseless: every action was taken and none helped; people were told.
 	OutcomeUseless Outcome = "no-effect"

@@ -25,8 +25,10 @@ type fakeMitigation struct {
 	policy  activities.SubsystemPolicy
 	changes map[time.Time]func(*activities.SubsystemPolicy)
 	// helps is the action that helps.
-	helps   string
-	failing map[string]error
+	helps string
+	// breachAfter is when a failure is forecast for after that.
+	breachAfter time.Time
+	failing     map[string]error
 	// healed is how a heal ends, kept whether a snapshot can be taken.
 	healed error
 	kept   error
@@ -121,7 +123,7 @@ func (f *fakeMitigation) register(env *testsuite.TestWorkflowEnvironment) {
 	registerStep(f, env, activities.MeasureMitigation, func(in activities.MitigationInput) (shivx.MitigationEffect, error) {
 		e := shivx.MitigationEffect{Action: in.Action, Taken: f.acted[in.Action], Measured: env.Now(), Why: "it fills up as before"}
 		if in.Action == f.helps {
-			e.Helped, e.Why = true, "the level fell by half"
+			e.Helped, e.Why, e.BreachAfter = true, "the level fell by half", f.breachAfter
 			noAlert(&f.policy)
 		}
 		return e, f.call("MeasureMitigation " + in.Action)

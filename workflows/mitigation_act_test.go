@@ -78,7 +78,7 @@ func TestMitigationKeepsTheStateBefore(t *testing.T) {
 	f.helps, f.action("free").Snapshot = "free", "shop"
 	out := mitigate(t, f, byForecast)
 	require.Equal(t, shivx.OutcomePrevented, out.Outcome)
-	require.Equal(t, "shop@h1", f.snapshots[0].GoldenTarget.String())
+	require.Equal(t, "shop@h1", f.snapshots[0].String())
 	require.Equal(t, "before the mitigation free of memory@h1", f.snapshots[0].Reason)
 	require.Empty(t, f.snapshots[0].Name, "one with a name would be kept for ever")
 
@@ -102,7 +102,7 @@ func TestMitigationHealsAComponent(t *testing.T) {
 	out := mitigate(t, f, byForecast)
 	require.Equal(t, shivx.OutcomePrevented, out.Outcome, out.Message)
 	require.Equal(t, []string{"InspectSubsystem", "MarkMitigation restart", "MeasureMitigation restart", "LogMitigation"}, f.calls)
-	require.Equal(t, "shop@h1", f.heals[0].Target.String())
+	require.Equal(t, "shop@h1", f.heals[0].String())
 	require.Equal(t, "quick", f.heals[0].Strategy)
 	require.Equal(t, "mitigation of memory@h1: forecast: memory fills up", f.heals[0].Reason)
 }
@@ -295,5 +295,5 @@ func TestMitigationNeedsASubsystemAndAHost(t *testing.T) {
 	env := newEnv(t)
 	f.register(env)
 	env.ExecuteWorkflow(shivx.TypeMitigation, shivx.MitigationInput{Plan: true, SubsystemTarget: shivx.SubsystemTarget{Subsystem: "memory@h1"}})
-	require.Equal(t, "memory@h1", ended[shivx.MitigationResult](t, env).SubsystemTarget.String())
+	require.Equal(t, "memory@h1", ended[shivx.MitigationResult](t, env).String())
 }

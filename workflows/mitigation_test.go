@@ -184,6 +184,28 @@ func TestMitigationWaitsForTheEndOfABlackout(t *testing.T) {
 	require.Empty(t, f.acted)
 }
 
+// TestMitigationWaitsNotForEver ends a run whose history is full, as in a blackout without an end.
+func TestMitigationWaitsNotForEver(t *testing.T) {
+	f := newFakeMitigation("free")
+	f.policy.BlackoutUntil = noon.Add(2 * time.Hour)
+	out := mitigate(t, f, byForecast, func(env *testsuite.TestWorkflowEnvironment) {
+		env.RegisterDelayedCallback(func() { env.SetContinueAsNewSuggested(true) }, time.Hour)
+	})
+	require.Equal(t, shivx.OutcomeRefused, out.Outcome)
+	require.Contains(t, out.Message, "the next forecast starts it anew")
+	require.Empty(t, f.acted)
+	require.Empty(t, f.escalated)
+}
+
+// TestMitigationThatPutsTheFailureOff says so.
+func TestMitigationThatPutsTheFailureOff(t *testing.T) {
+	f := newFakeMitigation("free")
+	f.helps, f.breachAfter = "free", noon.Add(30*time.Hour)
+	out := mitigate(t, f, byForecast)
+	require.Equal(t, shivx.OutcomePrevented, out.Outcome)
+	require.Equal(t, "free helped: the level fell by half; a failure is still forecast, for 2026-11-25 18:00:00 UTC", out.Message)
+}
+
 // TestMitigationAsksInABlackout asks people when the failure comes before the end of the blackout.
 func TestMitigationAsksInABlackout(t *testing.T) {
 	end := noon.Add(8 * time.Hour)
