@@ -42,7 +42,7 @@ func (e *Engine) judge(s *subsystem, t *tracker, now time.Time) bool {
 		}
 	case was:
 		alone := t.alert.announced || s.count >= known
-		t.alert.open = p.Probability >= closing*look && t.forecast.Alert || alone && p.Probability >= closing*act
+		t.alert.open = s.reached(p.Value) || p.Probability >= closing*look && t.forecast.Alert || alone && p.Probability >= closing*act
 	default:
 		announced := p.Probability > s.learn.Apply(p.Raw)
 		alone := announced || s.count >= known
@@ -72,7 +72,7 @@ func (e *Engine) alertRecord(s *subsystem, t *tracker, now time.Time) shivx.Reco
 	state, severity, message := "opened", shivx.SeverityWarning, s.why(t)
 	if !t.alert.open {
 		state, severity = "closed", shivx.SeverityInfo
-		message = fmt.Sprintf("%s is not forecast to reach %s any more", p.Series, s.quantity(p.Capacity))
+		message = fmt.Sprintf("%s is at %s, and not forecast to reach %s any more", p.Series, s.quantity(p.Value), s.quantity(p.Capacity))
 		if p.Missing != "" {
 			message = p.Series + ": " + p.Missing
 		}

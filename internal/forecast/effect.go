@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -42,32 +43,56 @@ var errNoMark = errors.New("it is not known what was forecast without the action
 // without the action under a key; a key that it knows changes nothing. What was said of the subsystem so far is
 // left out of what is learned, and so is what is said until the effect is measured.
 func (e *Engine) Acting(_ context.Context, subsystem, key string) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s, err := e.subsystem(subsystem)
-	if err != nil {
+	e.marking.Lock()
+	defer e.marking.Unlock()
+	m, known, err := e.markNow(subsystem, key)
+	if err != nil || known {
 		return err
 	}
-	if _, known := e.marks[key]; known {
-		return nil
+	return e.keepMark(key, m)
+}
+
+// markNow returns what is forecast now, unless there is a mark under that key.
+func (e *Engine) markNow(subsystem, key string) (m mark, known bool, err error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	s, err := e.subsystem(subsystem)
+	if err != nil {
+		return mark{}, false, err
+	}
+	if m, known = e.marks[key]; known {
+		return m, true, nil
 	}
 	now := e.o.Now()
-	m := mark{Subsystem: subsystem, Taken: now.UTC()}
+	m = mark{Subsystem: subsystem, Taken: now.UTC()}
 	if t := s.worst(); t != nil {
 		m.Prediction, m.Ahead = t.prediction, s.ahead(t, now)
 	}
-	for k, old := range e.marks {
-		if now.Sub(old.Taken) > markKept {
-			delete(e.marks, k)
-		}
+	return m, false, nil
+}
+
+// keepMark writes a mark before it counts; marking is held.
+func (e *Engine) keepMark(key string, m mark) error {
+	e.mu.RLock()
+	marks := maps.Clone(e.marks)
+	e.mu.RUnlock()
+	maps.DeleteFunc(marks, func(_ string, old mark) bool { return e.o.Now().Sub(old.Taken) > markKept })
+	marks[key] = m
+	data, err := json.Marshal(marks)
+	if err == nil {
+		err = renameio.WriteFile(filepath.Join(e.o.Dir, marksFile), append(data, '\n'), 0o640)
 	}
-	e.marks[key] = m
-	if err := e.saveMarks(); err != nil {
-		delete(e.marks, key)
-		return err
+	if err != nil {
+		return shivx.Hint(fmt.Errorf("keep the forecast without an action: %w", err), "look after the space on the disk of paths.var, and its rights")
 	}
-	s.act(m)
-	return nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.marks = marks
+	s, err := e.subsystem(m.Subsystem)
+	if err == nil {
+		e.applyMarks(s)
+	}
+	return err
 }
 
 // applyMarks lets all actions against what was forecast of a subsystem count, also those that are newer than its kept state.
@@ -94,38 +119,44 @@ func (s *subsystem) act(m mark) {
 	}
 }
 
-// Effect compares what came after an action with what was forecast without it. It looks at what was measured first.
+// Effect compares what came after an action with what was forecast without it. It looks at what was measured first. From then
+// on it is learned again what comes true.
 func (e *Engine) Effect(ctx context.Context, subsystem, key, action string) (shivx.MitigationEffect, error) {
 	if err := e.Look(ctx); err != nil && ctx.Err() != nil {
 		return shivx.MitigationEffect{}, err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.marking.Lock()
+	defer e.marking.Unlock()
+	out, m, err := e.effect(subsystem, key, action)
+	if err != nil || !m.Measured.IsZero() {
+		return out, err
+	}
+	m.Measured = out.Measured
+	return out, e.keepMark(key, m)
+}
+
+func (e *Engine) effect(subsystem, key, action string) (shivx.MitigationEffect, mark, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
 	s, err := e.subsystem(subsystem)
 	if err != nil {
-		return shivx.MitigationEffect{}, err
+		return shivx.MitigationEffect{}, mark{}, err
 	}
 	m, ok := e.marks[key]
 	if !ok || m.Prediction.Series == "" {
-		return shivx.MitigationEffect{}, shivx.Hint(fmt.Errorf("measure %s: %w", action, errNoMark), "look at shivx forecast heatmap by yourself")
+		return shivx.MitigationEffect{}, m, shivx.Hint(fmt.Errorf("measure %s: %w", action, errNoMark), "look at shivx forecast heatmap by yourself")
 	}
 	now := e.o.Now()
 	t := s.series[m.Prediction.Series]
-	if t == nil || t.prediction.Missing != "" && now.Sub(t.newest) > s.stale(e.o.Rules.Every) {
-		return shivx.MitigationEffect{}, shivx.Hint(fmt.Errorf("measure %s: %s is not measured any more", action, m.Prediction.Series), "is it gone, as a process that was not started again?")
+	if t == nil || now.Sub(t.newest) > s.stale(e.o.Rules.Every) {
+		return shivx.MitigationEffect{}, m, shivx.Hint(fmt.Errorf("measure %s: %s is not measured any more", action, m.Prediction.Series), "is it gone, as a process that was not started again?")
 	}
 	before, after := &m.Prediction, &t.prediction
 	out := shivx.MitigationEffect{Action: action, Taken: m.Taken, Measured: now.UTC(), Series: before.Series, Before: before.Value,
 		Forecast: at(m, now), After: t.level(), ProbabilityBefore: before.Probability, ProbabilityAfter: after.Probability,
 		BreachBefore: before.BreachAt, BreachAfter: after.BreachAt}
 	s.helped(&out)
-	if m.Measured.IsZero() { // what is said from now on is a forecast again
-		m.Measured = now.UTC()
-		e.marks[key] = m
-		e.applyMarks(s)
-		return out, e.saveMarks()
-	}
-	return out, nil
+	return out, m, nil
 }
 
 // at is the level that was forecast for a time without the action; beyond the horizon the last one.
@@ -153,7 +184,7 @@ func (s *subsystem) helped(m *shivx.MitigationEffect) {
 	later := m.BreachAfter.IsZero() && !m.BreachBefore.IsZero() || m.BreachAfter.Sub(m.BreachBefore) >= s.Horizon/2
 	compared := fmt.Sprintf("%s instead of the %s that were forecast", s.quantity(m.After), s.quantity(m.Forecast))
 	switch {
-	case m.After >= s.Capacity:
+	case s.reached(m.After):
 		m.Why = fmt.Sprintf("the capacity is reached all the same: %s", compared)
 	case freed >= worth*s.Capacity:
 		m.Helped, m.Why = true, compared
@@ -164,17 +195,6 @@ func (s *subsystem) helped(m *shivx.MitigationEffect) {
 	default:
 		m.Why = fmt.Sprintf("no effect that counts: %s", compared)
 	}
-}
-
-func (e *Engine) saveMarks() error {
-	data, err := json.Marshal(e.marks)
-	if err == nil {
-		err = renameio.WriteFile(filepath.Join(e.o.Dir, marksFile), append(data, '\n'), 0o640)
-	}
-	if err != nil {
-		return shivx.Hint(fmt.Errorf("keep the forecast without an action: %w", err), "look after the space on the disk of paths.var, and its rights")
-	}
-	return nil
 }
 
 // loadMarks reads the marks; a file that is damaged is set aside.

@@ -2,7 +2,7 @@
 // its capacity, and learns from what came true.
 //
 // It needs no Temporal. Series come from the host's own history, from a server that answers PromQL, or are measured here. Their
-// models live in memory: after a restart they are made anew from the last five days. What cannot be made
+// models live in memory: after a restart they are made anew from what was measured before. What cannot be made
 // anew is kept below one folder, each file written whole: what was said and is not yet seen to have come true, how it came true
 // before, which alerts are open, and what was forecast without an action that was taken. All of it can be lost: the forecasts go on.
 //
@@ -79,8 +79,11 @@ type Engine struct {
 	caught  uint64
 	heatmap shivx.Heatmap
 
-	// savedAt is when the state was written.
+	// savedAt is when the state was written, saved the changes that it has.
 	savedAt time.Time
+	saved   int
+	// marking is held while the marks are written, and is taken before mu.
+	marking sync.Mutex
 }
 
 // New builds an engine from what was kept. Nothing is measured yet: the subsystems say so until the first Look.
@@ -169,13 +172,16 @@ func (e *Engine) Look(ctx context.Context) error {
 	defer e.looking.Unlock()
 	now := e.o.Now()
 	e.figures = e.figures[:0]
+	if e.prometheus != nil {
+		e.prometheus.away.Store(nil)
+	}
 	for _, s := range e.subsystems {
 		e.mu.Lock()
 		s.cut = 0
 		over := e.over(s)
 		e.mu.Unlock()
 		for _, f := range s.feeds {
-			err := f.pull(ctx, now, s.Step, func(got []reading) {
+			err := f.pull(ctx, now, s.Subsystem, func(got []reading) {
 				e.mu.Lock()
 				defer e.mu.Unlock()
 				s.take(f, got, over)
@@ -206,7 +212,16 @@ func (e *Engine) forecastAll(now time.Time) bool {
 		e.precursors.learn(now, e.horizons())
 	}
 	e.show(now)
-	return changed || now.Sub(e.savedAt) >= saveEvery || now.Before(e.savedAt)
+	return changed || e.changes() != e.saved && (now.Sub(e.savedAt) >= saveEvery || now.Before(e.savedAt))
+}
+
+// changes is a number that is another one when there is something to keep.
+func (e *Engine) changes() int {
+	n := e.precursors.changes
+	for _, s := range e.subsystems {
+		n += s.changes()
+	}
+	return n
 }
 
 // noteAway keeps why a feed could not be read, and logs it once.
@@ -238,9 +253,11 @@ func (e *Engine) predictAll(now time.Time) bool {
 			changed = e.judge(s, t, now) || changed
 			s.decide(t, now)
 		}
-		if s.cut > 0 {
-			e.log.Warn("a subsystem has more series than are watched", "subsystem", s.Name, "watched", maxSeries, "left_out", s.cut)
+		if s.cut > 0 && !s.cutSaid {
+			e.log.Warn("a subsystem has more series than are watched", "subsystem", s.Name, "watched", maxSeries, "left_out", s.cut,
+				"hint", "take series together by a query, or match fewer")
 		}
+		s.cutSaid = s.cut > 0
 	}
 	return changed
 }

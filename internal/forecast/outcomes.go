@@ -30,21 +30,39 @@ type outcomes struct {
 	learn, said *forecasting.Calibration
 	// count of outcomes, and of decisions that were left out since somebody acted.
 	count, leftOut int
+	// made is how many decisions were kept.
+	made int
 }
+
+// changes is a number that is another one when there is something to keep.
+func (o *outcomes) changes() int { return o.count + o.leftOut + o.made }
 
 func newOutcomes() outcomes {
 	return outcomes{learn: &forecasting.Calibration{HalfLife: halfLife}, said: &forecasting.Calibration{HalfLife: halfLife}}
+}
+
+// reached says whether a value is at the capacity, as far as the models tell numbers apart: they keep them with seven digits.
+func (s *subsystem) reached(v float64) bool { return v >= s.Capacity-1e-6*math.Abs(s.Capacity) }
+
+// base is how often the capacity is reached within a horizon, whatever was said.
+func (o *outcomes) base() float64 {
+	count, happened := 0.0, 0.0
+	for _, b := range o.learn.Outcomes {
+		count, happened = count+b.Count, happened+b.Happened
+	}
+	return happened / math.Max(1, count)
 }
 
 // decide keeps what is said of a series now. What is at its capacity already is no forecast.
 func (s *subsystem) decide(t *tracker, now time.Time) {
 	p := &t.prediction
 	switch {
-	case p.Missing != "" || t.level() >= s.Capacity || now.Before(s.acted):
+	case p.Missing != "" || s.reached(t.level()) || now.Before(s.acted):
 	case len(t.pending) >= decisions || now.Before(t.decidedAt.Add(s.Horizon/decisions)):
 	default:
 		t.pending = append(t.pending, decision{now, p.Raw, p.Probability})
 		t.decidedAt = now
+		s.made++
 	}
 }
 
@@ -56,7 +74,7 @@ func (s *subsystem) settle(t *tracker, began time.Time, mean float64) {
 		switch {
 		case began.Before(d.At):
 			kept = append(kept, d)
-		case mean >= s.Capacity && !began.After(end):
+		case s.reached(mean) && !began.After(end):
 			s.observe(d, true, began)
 		case began.Add(s.Step).After(end):
 			s.observe(d, false, began)

@@ -59,6 +59,8 @@ type precursors struct {
 	Counted map[string][]evidence `json:"counted,omitempty"`
 	// Learned is by subsystem up to when alarms were counted: a past that is read again counts once.
 	Learned map[string]time.Time `json:"learned,omitempty"`
+	// changes is how often there was something to keep.
+	changes int
 }
 
 func newPrecursors() precursors {
@@ -74,13 +76,14 @@ func (p *precursors) notice(s *subsystem, t *tracker, began time.Time, mean floa
 	if t.seen > 1 {
 		before = float64(t.recent[(t.seen-2)%recentSteps])
 	}
-	if mean >= s.Capacity && before < s.Capacity {
+	if s.reached(mean) && !s.reached(before) {
 		p.failed(s.Name, began)
 	}
 }
 
 func (p *precursors) alarm(a alarm) {
 	if !slices.Contains(p.Alarms, a) { // two subsystems may watch one series, and a past is read again
+		p.changes++
 		p.Alarms = append(p.Alarms, a)
 		p.Alarms = p.Alarms[max(0, len(p.Alarms)-mostAlarms):]
 	}
@@ -88,6 +91,7 @@ func (p *precursors) alarm(a alarm) {
 
 func (p *precursors) failed(subsystem string, at time.Time) {
 	if f := (failure{subsystem, at}); !slices.Contains(p.Failures, f) {
+		p.changes++
 		p.Failures = append(p.Failures, f)
 		p.Failures = p.Failures[max(0, len(p.Failures)-mostFailures):]
 	}
@@ -136,6 +140,7 @@ func (p *precursors) count(subsystem string, a alarm, followed bool) {
 		all[i].Not++
 	}
 	p.Counted[subsystem] = all
+	p.changes++
 }
 
 // announces returns the alarm of late that most often announced a failure of the subsystem, and how often it did.

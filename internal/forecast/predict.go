@@ -20,7 +20,7 @@ func (e *Engine) predict(s *subsystem, t *tracker, now time.Time) {
 	f := &t.forecast
 	switch {
 	case t.newest.IsZero():
-		p.Missing = "nothing has been measured yet"
+		p.Missing = unmeasured
 	case now.Sub(t.newest) > s.stale(e.o.Rules.Every):
 		p.Missing = "nothing was measured since " + t.newest.UTC().Format(time.RFC3339)
 	case !f.Ready:
@@ -38,6 +38,9 @@ func (e *Engine) fill(s *subsystem, t *tracker, p *shivx.Prediction) {
 	if s.Model == string(shivx.ForecastDegradation) {
 		p.Value = f.Level
 	}
+	if s.reached(p.Value) {
+		p.Probability = 1
+	}
 	p.BreachAt, p.Low, p.High = f.BreachAt, f.Low, f.High
 	p.Anomaly = t.strange.Score
 	for _, c := range f.Causes {
@@ -46,12 +49,24 @@ func (e *Engine) fill(s *subsystem, t *tracker, p *shivx.Prediction) {
 	if p.Anomaly >= alarming {
 		p.Precursors = append(p.Precursors, shivx.Precursor{Series: t.name, Feature: "anomaly: " + t.strange.Reasons[0].Kind.String(), Value: p.Anomaly})
 	}
-	if a, share, ok := e.precursors.announces(s.Name, s.Horizon, p.At); ok && p.Probability < 1 {
-		raised := 1 - (1-p.Probability)*(1-share)
-		p.Precursors = append([]shivx.Precursor{{Series: a.Series, Feature: "anomaly: " + a.Kind, Value: share,
-			Weight: logit(raised) - logit(p.Probability)}}, p.Precursors...)
-		p.Probability = raised
+	e.raise(s, p)
+}
+
+// raise raises the probability when an anomaly of late announces failures of the subsystem: as one of two independent causes
+// would (noisy-or), by the part of its share that is not how often the subsystem fails anyway.
+func (e *Engine) raise(s *subsystem, p *shivx.Prediction) {
+	a, share, ok := e.precursors.announces(s.Name, s.Horizon, p.At)
+	if !ok || p.Probability >= 1 {
+		return
 	}
+	own := 1 - (1-share)/(1-math.Min(s.base(), 0.99))
+	if own < leastShare {
+		return
+	}
+	raised := 1 - (1-p.Probability)*(1-own)
+	p.Precursors = append([]shivx.Precursor{{Series: a.Series, Feature: "anomaly: " + a.Kind, Value: share,
+		Weight: logit(raised) - logit(p.Probability)}}, p.Precursors...)
+	p.Probability = raised
 }
 
 // logit is the log-odds of a probability, bounded where it would be infinite.
@@ -117,7 +132,7 @@ func (s *subsystem) why(t *tracker) string {
 	p := &t.prediction
 	now := fmt.Sprintf("%s is at %s of %s", p.Series, s.quantity(p.Value), s.quantity(p.Capacity))
 	switch {
-	case p.Value >= p.Capacity:
+	case s.reached(p.Value):
 		return fmt.Sprintf("%s has reached %s: it is at %s", p.Series, s.quantity(p.Capacity), s.quantity(p.Value))
 	case p.BreachAt.IsZero():
 		return fmt.Sprintf("%s, and reaches it within %s with a probability of %s", now, shivx.Duration(s.Horizon), percent(p.Probability))

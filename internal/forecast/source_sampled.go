@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/shivx/shivx"
@@ -68,7 +69,13 @@ func (e *Engine) keepFigures(figures ...vitals.Figure) {
 	}
 }
 
-func limitName(name string) string { return name + "_limit" }
+// limitName is the name of the limit of a figure; the unit stays at its end.
+func limitName(name string) string {
+	if what, ok := strings.CutSuffix(name, "_bytes"); ok {
+		return what + "_limit_bytes"
+	}
+	return name + "_limit"
+}
 
 func (s *sampled) title() string {
 	return seriesName(s.name, map[string]string{s.label: s.subject})

@@ -2,7 +2,6 @@ package forecast
 
 import (
 	"context"
-	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -21,8 +20,6 @@ import (
 type memory struct {
 	series []Series
 	err    error
-	// asked counts the queries.
-	asked int
 }
 
 func (m *memory) add(at time.Time, name string, labels map[string]string, v float64) {
@@ -43,7 +40,6 @@ func (m *memory) keep(at time.Time, figures []vitals.Figure) {
 
 // Query implements History.
 func (m *memory) Query(_ context.Context, name string, labels map[string]string, from, to time.Time, step time.Duration) ([]Series, error) {
-	m.asked++
 	if m.err != nil {
 		return nil, m.err
 	}
@@ -88,6 +84,7 @@ type stand struct {
 	t      *testing.T
 	now    time.Time
 	memory *memory
+	path   string // of the ledger
 	ledger *ledger.Ledger
 	engine *Engine
 	o      Options
@@ -95,19 +92,27 @@ type stand struct {
 
 var begin = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 
-// newStand builds one with the subsystems alone.
+// newStand builds one with the subsystems alone. Its test runs beside others: all of them wait for the disk.
 func newStand(t *testing.T, subsystems ...config.Subsystem) *stand {
 	t.Helper()
-	l, err := ledger.Open(t.TempDir()+"/operational_ledger.ndjson", ledger.Options{})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, l.Close()) })
-	s := &stand{t: t, now: begin, memory: &memory{}, ledger: l}
+	t.Parallel()
+	s := &stand{t: t, now: begin, memory: &memory{}, path: t.TempDir() + "/operational_ledger.ndjson"}
+	t.Cleanup(func() { require.NoError(t, s.ledger.Close()) })
 	rules := config.Default().Forecast
 	rules.Subsystems = subsystems
-	s.o = Options{Host: "web-1", Rules: rules, Dir: t.TempDir(), History: s.memory, Keep: s.memory.keep, Ledger: l,
+	s.o = Options{Host: "web-1", Rules: rules, Dir: t.TempDir(), History: s.memory, Keep: s.memory.keep,
 		Now: func() time.Time { return s.now }}
+	s.reopenLedger()
 	s.start()
 	return s
+}
+
+// reopenLedger opens the ledger for the next engine.
+func (s *stand) reopenLedger() {
+	var err error
+	s.ledger, err = ledger.Open(s.path, ledger.Options{})
+	require.NoError(s.t, err)
+	s.o.Ledger = s.ledger
 }
 
 // start builds the engine, as a new process would.
@@ -146,8 +151,8 @@ func (s *stand) prediction(subsystem string) shivx.Prediction {
 	return *p
 }
 
-// records returns what the ledger has of predictions.
-func (s *stand) records() (out []shivx.RecoveryRecord) {
+// all returns what the ledger has.
+func (s *stand) all() (out []ledger.Record) {
 	s.t.Helper()
 	last, _ := s.ledger.Last()
 	ctx, cancel := context.WithCancel(s.t.Context())
@@ -155,21 +160,31 @@ func (s *stand) records() (out []shivx.RecoveryRecord) {
 	if last == 0 {
 		return nil
 	}
-	_ = s.ledger.Follow(ctx, 1, func(r ledger.Record) error {
-		var rec shivx.RecoveryRecord
-		require.NoError(s.t, json.Unmarshal(r.Raw, &rec))
-		if rec.EventType == shivx.EventPrediction {
-			out = append(out, rec)
-		}
+	err := s.ledger.Follow(ctx, 1, func(r ledger.Record) error {
+		out = append(out, r)
 		if r.Seq == last {
 			cancel()
 		}
 		return nil
 	})
+	require.ErrorIs(s.t, err, context.Canceled)
 	return out
 }
 
-// shares is a subsystem that fills up, of which the share is measured.
+// records returns what the ledger has of predictions.
+func (s *stand) records() (out []shivx.RecoveryRecord) {
+	s.t.Helper()
+	for _, r := range s.all() {
+		var rec shivx.RecoveryRecord
+		require.NoError(s.t, r.Decode(&rec))
+		if rec.EventType == shivx.EventPrediction {
+			out = append(out, rec)
+		}
+	}
+	return out
+}
+
+// sharesOf is a subsystem that fills up, of which the share is measured.
 func sharesOf(name, metric string) config.Subsystem {
 	return config.Subsystem{Name: name, Enabled: true, Model: "exhaustion", Capacity: 0.95, Horizon: 6 * time.Hour, Step: 5 * time.Minute,
 		Series: []config.SubsystemSeries{{History: metric}}}

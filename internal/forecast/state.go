@@ -57,7 +57,7 @@ type keptSeries struct {
 func (e *Engine) save() error {
 	e.mu.Lock()
 	data, err := json.Marshal(e.keep())
-	e.savedAt = e.o.Now()
+	e.savedAt, e.saved = e.o.Now(), e.changes()
 	e.mu.Unlock()
 	if err == nil {
 		err = renameio.WriteFile(filepath.Join(e.o.Dir, stateFile), append(data, '\n'), 0o640)
@@ -106,12 +106,15 @@ func (e *Engine) load() {
 		e.next = 1 // another ledger
 	}
 	e.precursors = kept.Precursors
-	if e.precursors.Counted == nil || e.precursors.Learned == nil {
-		e.precursors = newPrecursors()
+	if e.precursors.Counted == nil {
+		e.precursors.Counted = map[string][]evidence{}
+	}
+	if e.precursors.Learned == nil {
+		e.precursors.Learned = map[string]time.Time{}
 	}
 	for _, s := range e.subsystems {
 		if k, ok := kept.Subsystems[s.Name]; ok {
-			s.restore(k)
+			s.restore(k, e.o.Now())
 		}
 	}
 }
@@ -125,8 +128,9 @@ func (e *Engine) setAside(path string, err error) {
 	}
 }
 
-// restore takes over what was kept of a subsystem, as far as it is the same one.
-func (s *subsystem) restore(k keptSubsystem) {
+// restore takes over what was kept of a subsystem, as far as it is the same one. A series that is not measured any more is so from
+// now on.
+func (s *subsystem) restore(k keptSubsystem, now time.Time) {
 	if k.Model != s.Model || k.Horizon != s.Horizon {
 		return
 	}
@@ -141,7 +145,7 @@ func (s *subsystem) restore(k keptSubsystem) {
 		if err != nil || len(s.series) >= maxSeries {
 			return
 		}
-		t.pending = of.Pending
+		t.pending, t.newest = of.Pending, now
 		if n := len(t.pending); n > 0 {
 			t.decidedAt = t.pending[n-1].At
 		}

@@ -23,8 +23,9 @@ type subsystem struct {
 	series map[string]*tracker
 	// order has the names as they came, which is the order of what is told.
 	order []string
-	// cut is how many series there were beyond maxSeries in the last look.
-	cut int
+	// cut is how many series there were beyond maxSeries in the last look; cutSaid says that somebody was told.
+	cut     int
+	cutSaid bool
 	// acted is until when nothing is learned, for something was done about the forecasts.
 	acted time.Time
 
@@ -112,7 +113,7 @@ func (s *subsystem) missing() string {
 			return m
 		}
 	}
-	return "nothing has been measured yet"
+	return unmeasured
 }
 
 // sentence is an error with its hint in one line.

@@ -56,6 +56,9 @@ type tracker struct {
 // recentSteps is how many means are kept of a series, for its level and its spread.
 const recentSteps = 72
 
+// unmeasured is why nothing is known at first.
+const unmeasured = "nothing has been measured yet"
+
 // longGap is how many steps without a measurement end a series, as in the models.
 const longGap = 48
 
@@ -74,6 +77,7 @@ func newTracker(s config.Subsystem, name, component string) (*tracker, error) {
 		return nil, fmt.Errorf("forecast %s: %w", s.Name, err)
 	}
 	t := &tracker{name: name, component: component, model: m, anomaly: forecasting.NewAnomaly()}
+	t.prediction.Missing = unmeasured
 	if s.Counter {
 		t.rate = &forecasting.Counter{}
 	}
