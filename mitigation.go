@@ -29,13 +29,18 @@ const (
 
 // The outcomes of mitigations beside those that every run may have.
 const (
-	// OutcomePrevented: the action helped, and the failure is not forecast any more.
+	// OutcomePrevented: an action helped: the failure is not forecast any more, or later than without it.
 	OutcomePrevented Outcome = "prevented"
 	// OutcomeUseless: every action was taken and none helped; people were told.
 	OutcomeUseless Outcome = "no-effect"
 	// OutcomeUnneeded: nothing is forecast, or no longer.
 	OutcomeUnneeded Outcome = "not-needed"
 )
+
+// MitigationDone says whether a mitigation has done what it was for.
+func (o Outcome) MitigationDone() bool {
+	return o == OutcomePrevented || o == OutcomeUnneeded || o == OutcomePlanned
+}
 
 // MitigationInput is what a person or a FaultForecast gives to Mitigation. Only the subsystem is required, and
 // the host where it is not clear.

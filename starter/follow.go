@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/shivx/shivx"
@@ -69,6 +71,50 @@ func ended(err error, ref activities.RunRef, res any) (outcome shivx.Outcome, me
 		return outcomeCanceled, "", nil
 	default:
 		return shivx.OutcomeFailed, err.Error(), nil
+	}
+}
+
+// watch asks a run again and again how it stands, until it has ended, and returns its result. A failure of the run is
+// the error; of one that is not followed any more the error says so.
+func watch[S any](ctx context.Context, f *fleet, run client.WorkflowRun, name string, seen func(S)) (json.RawMessage, error) {
+	ended := make(chan error, 1)
+	var result json.RawMessage
+	go func() { ended <- run.Get(ctx, &result) }()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		var err error
+		over := false
+		select {
+		case err = <-ended:
+			over = true
+		case <-look.C:
+		}
+		if ctx.Err() != nil {
+			return nil, hint(fmt.Errorf("no longer following %s; the run goes on", run.GetID()), "stop it with: shivx abort "+run.GetID())
+		}
+		if s, lookErr := query[S](ctx, f, run.GetID(), run.GetRunID(), name); lookErr == nil {
+			seen(s)
+		}
+		if over {
+			return result, err
+		}
+	}
+}
+
+// runWaits tells what a run waits for.
+func (a *app) runWaits(ref activities.RunRef, what string, approval *shivx.Approval) {
+	if a.json() {
+		line := map[string]any{"waits_for": what}
+		if approval != nil {
+			line["approval"] = approval
+		}
+		_ = a.jsonLine(a.err.w, line)
+		return
+	}
+	a.out.line(yellow, what)
+	if approval != nil {
+		a.out.line(yellow, "answer with: shivx approve "+ref.WorkflowID+" [--deny]")
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -57,51 +56,23 @@ func (a *app) followGolden(ctx context.Context, f *fleet, run client.WorkflowRun
 	} else {
 		a.out.line(faint, "run "+ref.WorkflowID+" "+ref.RunID)
 	}
-	ended := make(chan error, 1)
-	var result json.RawMessage
-	go func() { ended <- run.Get(ctx, &result) }()
 	shown, waits := 0, ""
-	look := time.NewTicker(lookEvery)
-	defer look.Stop()
-	for {
-		var err error
-		over := false
-		select {
-		case err = <-ended:
-			over = true
-		case <-look.C:
+	result, err := watch(ctx, f, run, shivx.QueryProgress, func(s workflows.GoldenStatus) {
+		shown = a.showSteps(s.Steps, shown)
+		if s.WaitsFor != waits && s.WaitsFor != "" {
+			a.goldenWaits(ref, s)
 		}
-		if ctx.Err() != nil {
-			return hint(fmt.Errorf("no longer following %s; the run goes on", ref.WorkflowID), "stop it with: shivx abort "+ref.WorkflowID)
-		}
-		s, lookErr := query[workflows.GoldenStatus](ctx, f, ref.WorkflowID, ref.RunID, shivx.QueryProgress)
-		if lookErr == nil {
-			shown = a.showSteps(s.Steps, shown)
-			if s.WaitsFor != waits && s.WaitsFor != "" {
-				a.goldenWaits(ref, s)
-			}
-			waits = s.WaitsFor
-		}
-		if over {
-			return a.goldenEnded(action, ref, result, err)
-		}
+		waits = s.WaitsFor
+	})
+	if ctx.Err() != nil {
+		return err
 	}
+	return a.goldenEnded(action, ref, result, err)
 }
 
 // goldenWaits tells what a run waits for.
 func (a *app) goldenWaits(ref activities.RunRef, s workflows.GoldenStatus) {
-	if a.json() {
-		line := map[string]any{"waits_for": s.WaitsFor}
-		if s.Approval != nil {
-			line["approval"] = s.Approval
-		}
-		_ = a.jsonLine(a.err.w, line)
-		return
-	}
-	a.out.line(yellow, s.WaitsFor)
-	if s.Approval != nil {
-		a.out.line(yellow, "answer with: shivx approve "+ref.WorkflowID+" [--deny]")
-	}
+	a.runWaits(ref, s.WaitsFor, s.Approval)
 }
 
 // showSteps prints the steps that have ended, from the one that is next, and returns which is next then.

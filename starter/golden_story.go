@@ -37,19 +37,8 @@ func (f *fleet) lookGolden(ctx context.Context, info *workflowpb.WorkflowExecuti
 		}
 		return v, status
 	}
-	v.Ended = info.CloseTime.AsTime()
-	v.Took = took(v.Ended.Sub(v.Started))
 	var res shivx.GoldenResult
-	err := f.client.GetWorkflow(ctx, v.WorkflowID, v.RunID).Get(ctx, &res)
-	outcome, message, err := ended(err, v.RunRef, &res)
-	switch {
-	case err != nil:
-		v.Message = err.Error()
-	case res.Outcome == "":
-		v.Outcome, v.Message = outcome, message
-	default:
-		v.Outcome, v.Message = res.Outcome, res.Message
-	}
+	f.settle(ctx, &v, info, &res, func() (shivx.Outcome, string) { return res.Outcome, res.Message })
 	if res.Host != "" {
 		v.Host = res.Host
 	}

@@ -189,7 +189,7 @@ func (a *app) ended(ref activities.RunRef, res workflows.SelfHealResult) error {
 
 func codeOf(o shivx.Outcome) int {
 	switch {
-	case o.InService(), o.GoldenDone(): // a plan, too
+	case o.InService(), o.GoldenDone(), o.MitigationDone(), o == outcomeForecast: // a plan, too
 		return exitOK
 	case o == shivx.OutcomeRefused:
 		return exitRefused

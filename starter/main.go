@@ -102,7 +102,7 @@ from its folder, or is $SHIVX_TOKEN.
 	root.AddGroup(&cobra.Group{ID: "heal", Title: "Healing:"}, &cobra.Group{ID: "check", Title: "Checking and setting up:"})
 	for _, c := range []*cobra.Command{
 		a.healCommand(), a.statusCommand(), a.runsCommand(), a.approveCommand(), a.pauseCommand(),
-		a.resumeCommand(), a.abortCommand(), a.componentCommand(), a.levelCommand(), a.guardianCommand(), a.goldenCommand(), a.forecastCommand(), a.schedulesCommand(), a.metricsCommand(),
+		a.resumeCommand(), a.abortCommand(), a.componentCommand(), a.levelCommand(), a.guardianCommand(), a.goldenCommand(), a.forecastCommand(), a.mitigateCommand(), a.schedulesCommand(), a.metricsCommand(),
 	} {
 		c.GroupID = "heal"
 		root.AddCommand(c)

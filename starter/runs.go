@@ -28,14 +28,16 @@ type runView struct {
 	Runbook string `json:"runbook"`
 	shivx.Target
 	// Set is what a golden run is about, in place of a component; Golden is the one it has taken, verified or restored.
-	Set      string        `json:"set,omitempty"`
-	Golden   string        `json:"golden,omitempty"`
-	Started  time.Time     `json:"started"`
-	Ended    time.Time     `json:"ended,omitzero"`
-	Outcome  shivx.Outcome `json:"outcome"`
-	Strategy string        `json:"strategy,omitempty"`
-	Took     string        `json:"took,omitempty"`
-	Reason   string        `json:"reason,omitempty"`
+	Set string `json:"set,omitempty"`
+	// Subsystem is what a mitigation is for.
+	Subsystem string        `json:"subsystem,omitempty"`
+	Golden    string        `json:"golden,omitempty"`
+	Started   time.Time     `json:"started"`
+	Ended     time.Time     `json:"ended,omitzero"`
+	Outcome   shivx.Outcome `json:"outcome"`
+	Strategy  string        `json:"strategy,omitempty"`
+	Took      string        `json:"took,omitempty"`
+	Reason    string        `json:"reason,omitempty"`
 	// WaitsFor says what holds up a run that is under way.
 	WaitsFor string `json:"waits_for,omitempty"`
 	Message  string `json:"message,omitempty"`
@@ -43,23 +45,29 @@ type runView struct {
 
 // runFilter says which runs are shown.
 type runFilter struct {
-	component, set, host, outcome string
-	since                         time.Duration
-	limit                         int
+	component, set, subsystem, host, outcome string
+
+	since time.Duration
+	limit int
+	// forecasts lists those, too, that only looked at a host: there are many.
+	forecasts bool
 }
 
 func (a *app) runsCommand() *cobra.Command {
 	var o runFilter
 	c := &cobra.Command{
-		Use: "runs", Short: "Show the self-heal and golden runs, the latest first",
-		Long: `Show the self-heal and golden runs of all hosts, the latest first. RUN is the end of the run's id; give it to
-"shivx runs show" for the story of that run. Isolations are no such runs: shivx guardian status --fleet`,
+		Use: "runs", Short: "Show the self-heal and golden runs and the mitigations, the latest first",
+		Long: `Show the self-heal and golden runs and the mitigations of all hosts, the latest first. RUN is the end of the
+run's id; give it to "shivx runs show" for the story of that run. Isolations are no such runs: shivx guardian
+status --fleet`,
 		Args: noSuchCommand,
 	}
 	c.RunE = a.onFleet(func(ctx context.Context, f *fleet, _ []string) error { return a.runs(ctx, f, o) })
 	fl := c.Flags()
 	fl.StringVar(&o.component, "component", "", "only those of this component")
 	fl.StringVar(&o.set, "set", "", "only golden runs of this set")
+	fl.StringVar(&o.subsystem, "subsystem", "", "only mitigations for this subsystem")
+	fl.BoolVar(&o.forecasts, "forecasts", false, "those of FaultForecast, too, which only looks at a host")
 	fl.StringVar(&o.host, "host", "", "only those on this host")
 	fl.StringVar(&o.outcome, "outcome", "", "only those that ended so, such as healed or failed")
 	fl.DurationVar(&o.since, "since", 0, "only those started within this time, such as 24h")
@@ -74,7 +82,7 @@ func (a *app) runsCommand() *cobra.Command {
 
 // suchAs follows "no runs" when only some were asked for.
 func (o runFilter) suchAs() string {
-	if o.component+o.set+o.host+o.outcome == "" && o.since == 0 {
+	if o.component+o.set+o.subsystem+o.host+o.outcome == "" && o.since == 0 {
 		return " yet"
 	}
 	return " like that"
@@ -84,14 +92,15 @@ func outcomes() []string {
 	var names []string
 	for _, o := range []shivx.Outcome{shivx.OutcomeHealed, shivx.OutcomeHealthy, shivx.OutcomeResolved, shivx.OutcomeAborted,
 		shivx.OutcomeFailed, shivx.OutcomeRefused, shivx.OutcomeUnreachable, shivx.OutcomePlanned,
-		shivx.OutcomeStored, shivx.OutcomeVerified, shivx.OutcomeDamaged, shivx.OutcomeRestored, shivx.OutcomeUndone} {
+		shivx.OutcomeStored, shivx.OutcomeVerified, shivx.OutcomeDamaged, shivx.OutcomeRestored, shivx.OutcomeUndone,
+		shivx.OutcomePrevented, shivx.OutcomeUseless, shivx.OutcomeUnneeded} {
 		names = append(names, string(o))
 	}
 	return names
 }
 
 func (o runFilter) query() (string, error) {
-	for _, name := range []string{o.component, o.set, o.host} {
+	for _, name := range []string{o.component, o.set, o.subsystem, o.host} {
 		if name != "" && !safeName.MatchString(name) {
 			return "", usagef("%q is not a name", name)
 		}
@@ -102,16 +111,19 @@ func (o runFilter) query() (string, error) {
 	if o.since < 0 || o.limit < 0 {
 		return "", usagef("--since and --limit cannot be negative")
 	}
-	q := shownRunbooks() + where(shivx.AttrComponent, o.component) + where(shivx.AttrSet, o.set) + where(shivx.AttrHost, o.host) + where(shivx.AttrOutcome, o.outcome)
+	q := shownRunbooks(o.forecasts) + where(shivx.AttrComponent, o.component) + where(shivx.AttrSet, o.set) + where(shivx.AttrSubsystem, o.subsystem) + where(shivx.AttrHost, o.host) + where(shivx.AttrOutcome, o.outcome)
 	if o.since > 0 {
 		q += " AND StartTime >= '" + time.Now().Add(-o.since).UTC().Format(time.RFC3339Nano) + "'"
 	}
 	return q, nil
 }
 
-// shownRunbooks is the query for the runs that are listed.
-func shownRunbooks() string {
-	kinds := []string{"'" + shivx.RunbookSelfHeal + "'"}
+// shownRunbooks is the query for the runs that are listed; forecasts says whether those that only look at a host are.
+func shownRunbooks(forecasts bool) string {
+	kinds := []string{"'" + shivx.RunbookSelfHeal + "'", "'" + shivx.RunbookMitigation + "'"}
+	if forecasts {
+		kinds = append(kinds, "'"+shivx.RunbookFaultForecast+"'")
+	}
 	for _, a := range shivx.GoldenActions() {
 		kinds = append(kinds, "'"+activities.GoldenRunbook(a)+"'")
 	}
@@ -132,11 +144,7 @@ func (a *app) runs(ctx context.Context, f *fleet, o runFilter) error {
 	group.SetLimit(atOnce)
 	for i, info := range infos {
 		group.Go(func() error {
-			if _, golden := goldenActions[info.GetType().GetName()]; golden {
-				runs[i], _ = f.lookGolden(ctx, info)
-			} else {
-				runs[i], _ = f.look(ctx, info)
-			}
+			runs[i] = f.lookAt(ctx, info)
 			return ctx.Err()
 		})
 	}
@@ -175,11 +183,43 @@ func (f *fleet) listRuns(ctx context.Context, query string, limit int) ([]*workf
 	}
 }
 
+// lookAt reads what a list shows of a run.
+func (f *fleet) lookAt(ctx context.Context, info *workflowpb.WorkflowExecutionInfo) (v runView) {
+	kind := info.GetType().GetName()
+	_, golden := goldenActions[kind]
+	switch {
+	case golden:
+		v, _ = f.lookGolden(ctx, info)
+	case kind == shivx.TypeMitigation:
+		v, _ = f.lookMitigation(ctx, info)
+	case kind == shivx.TypeFaultForecast:
+		v, _ = f.lookForecast(ctx, info)
+	default:
+		v, _ = f.look(ctx, info)
+	}
+	return v
+}
+
+// settle reads how a run has ended into res and the view; said is what res says of it, once it is read.
+func (f *fleet) settle(ctx context.Context, v *runView, info *workflowpb.WorkflowExecutionInfo, res any, said func() (shivx.Outcome, string)) {
+	v.Ended = info.CloseTime.AsTime()
+	v.Took = took(v.Ended.Sub(v.Started))
+	err := f.client.GetWorkflow(ctx, v.WorkflowID, v.RunID).Get(ctx, res)
+	outcome, message, err := ended(err, v.RunRef, res)
+	if err != nil {
+		v.Message = err.Error()
+		return
+	}
+	if v.Outcome, v.Message = said(); v.Outcome == "" {
+		v.Outcome, v.Message = outcome, orElse(message, v.Message)
+	}
+}
+
 // runOf is what a list of runs says of one.
 func runOf(info *workflowpb.WorkflowExecutionInfo) runView {
 	return runView{
 		RunRef:  activities.RunRef{WorkflowID: info.Execution.WorkflowId, RunID: info.Execution.RunId},
-		Runbook: info.GetType().GetName(), Set: attribute(info, shivx.AttrSet),
+		Runbook: info.GetType().GetName(), Set: attribute(info, shivx.AttrSet), Subsystem: attribute(info, shivx.AttrSubsystem),
 		Target:  shivx.Target{Component: attribute(info, shivx.AttrComponent), Host: attribute(info, shivx.AttrHost)},
 		Started: info.StartTime.AsTime(), Outcome: shivx.Outcome(attribute(info, shivx.AttrOutcome)),
 	}
@@ -257,12 +297,18 @@ func attribute(info *workflowpb.WorkflowExecutionInfo, name string) string {
 // shortEnd is how much of a run's id is shown. Its beginning is a time and the same in many.
 const shortEnd = 8
 
-// what the run is about: a component, or what is done with a set.
+// what the run is about: a component, a subsystem, or what is done with a set.
 func (v runView) what() string {
-	if v.Set == "" {
+	switch {
+	case v.Set != "":
+		return string(goldenActions[v.Runbook]) + " " + v.Set
+	case v.Subsystem != "":
+		return "mitigate " + v.Subsystem
+	case v.Runbook == shivx.TypeFaultForecast:
+		return "forecast"
+	default:
 		return v.Component
 	}
-	return string(goldenActions[v.Runbook]) + " " + v.Set
 }
 
 func runTable(runs []runView) table {

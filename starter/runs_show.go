@@ -23,8 +23,8 @@ func (a *app) runsShowCommand() *cobra.Command {
 
 The run is named by its component (the latest run), by its run id or the end of it as "shivx runs"
 shows it, or by its workflow id, with the run id behind it unless the latest run is meant. The runs of
-the guardian have the ids isolation/SOURCE and defense-mode, golden runs golden/ACTION/SET@HOST;
-those that a schedule has started have their time behind it.`,
+the guardian have the ids isolation/SOURCE and defense-mode, golden runs golden/ACTION/SET@HOST,
+mitigations mitigation/SUBSYSTEM@HOST, forecasts forecast@HOST; those that a schedule has started have their time behind it.`,
 		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.completeComponent,
 		RunE: a.onFleet(func(ctx context.Context, f *fleet, args []string) error {
 			ref, err := f.pick(ctx, strings.Fields(strings.Join(args, " ")))
@@ -43,6 +43,14 @@ those that a schedule has started have their time behind it.`,
 				v, status := f.lookGolden(ctx, info)
 				return a.goldenStory(v, status)
 			}
+			switch info.GetType().GetName() {
+			case shivx.TypeMitigation:
+				v, status := f.lookMitigation(ctx, info)
+				return a.mitigationStory(v, status)
+			case shivx.TypeFaultForecast:
+				v, res := f.lookForecast(ctx, info)
+				return a.forecastStory(v, res)
+			}
 			v, status := f.look(ctx, info)
 			return a.story(v, status)
 		}),
@@ -58,8 +66,10 @@ func (f *fleet) pick(ctx context.Context, args []string) (activities.RunRef, err
 		return activities.RunRef{WorkflowID: args[0], RunID: args[1]}, nil
 	case strings.Contains(args[0], "/"), args[0] == shivx.DefenseModeID:
 		return activities.RunRef{WorkflowID: args[0]}, nil
+	case strings.HasPrefix(args[0], shivx.FaultForecastID("")):
+		return f.latestForecast(ctx, args[0])
 	}
-	infos, err := f.listRuns(ctx, shownRunbooks(), searched)
+	infos, err := f.listRuns(ctx, shownRunbooks(true), searched)
 	if err != nil {
 		return activities.RunRef{}, err
 	}
@@ -84,6 +94,19 @@ func (f *fleet) pick(ctx context.Context, args []string) (activities.RunRef, err
 			"shivx runs lists them; what Temporal has forgotten is in the ledger: shivx ledger show")
 	}
 	return activities.RunRef{WorkflowID: found.Execution.WorkflowId, RunID: found.Execution.RunId}, nil
+}
+
+// latestForecast is the run that forecast@HOST means: the latest one, as those of a schedule have their time behind it.
+func (f *fleet) latestForecast(ctx context.Context, id string) (activities.RunRef, error) {
+	host := strings.TrimPrefix(id, shivx.FaultForecastID(""))
+	if !safeName.MatchString(host) {
+		return activities.RunRef{WorkflowID: id}, nil
+	}
+	infos, err := f.listRuns(ctx, fmt.Sprintf("%s = '%s'", shivx.AttrRunbook, shivx.RunbookFaultForecast)+where(shivx.AttrHost, host), 1)
+	if err != nil || len(infos) == 0 {
+		return activities.RunRef{WorkflowID: id}, err
+	}
+	return activities.RunRef{WorkflowID: infos[0].Execution.WorkflowId, RunID: infos[0].Execution.RunId}, nil
 }
 
 // runStory is the JSON document of one run.

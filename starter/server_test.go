@@ -55,6 +55,13 @@ golden:
   store: {path: DIR/store}
   sets:
     - {name: site, paths: [DIR/web], schedule: {backup: "0 3 * * *", timezone: Europe/Berlin}}
+forecast:
+  schedule: 1h
+  subsystems:
+    - name: space
+      model: exhaustion
+      series: [{path: DIR/web}]
+      mitigations: [{name: tidy, use: script, with: {dir: DIR/tidy}, measure_after: 100ms}]
 components:
   - name: web
     critical: true
@@ -98,6 +105,7 @@ var agentScripts = map[string]string{
 	"broken/reintegrate": "echo back in traffic",
 	"slow/recover":       "echo waiting for go >&2; while [ ! -e go ]; do sleep 0.02; done; rm go; touch up; echo went",
 	"gated/recover":      "touch up",
+	"tidy/recover":       "echo tidied up",
 }
 
 // needServer returns the shared world, with every component healthy and free.

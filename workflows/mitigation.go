@@ -122,7 +122,11 @@ func (m *mitigation) judgeEffect(ctx workflow.Context, a activities.MitigationAc
 	}
 	if effect.Helped {
 		m.unsettled = ""
-		return ending{outcome: shivx.OutcomePrevented, message: a.Name + " helped: " + effect.Why}
+		end := ending{outcome: shivx.OutcomePrevented, message: a.Name + " helped: " + effect.Why}
+		if !effect.BreachAfter.IsZero() {
+			end.message += "; a failure is still forecast, for " + when(effect.BreachAfter, time.Time{}, time.Time{})
+		}
+		return end
 	}
 	if end := m.inspect(ctx); end.over() {
 		return end

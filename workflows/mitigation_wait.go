@@ -17,8 +17,11 @@ func (m *mitigation) awaitTime(ctx workflow.Context, name string, quiet bool) en
 	defer m.note(ctx, "")
 	for {
 		until, what := m.holdUntil(name, quiet, workflow.Now(ctx))
-		if until.IsZero() {
+		switch {
+		case until.IsZero():
 			return ending{}
+		case workflow.GetInfo(ctx).GetContinueAsNewSuggested(): // by then the plan is weeks old, too
+			return ending{outcome: shivx.OutcomeRefused, message: "it has waited for too long; the next forecast starts it anew if it is needed"}
 		}
 		if err := m.hold(ctx, name, until, what); err != nil {
 			return m.failed(err)
@@ -140,10 +143,9 @@ func (m *mitigation) approve(ctx workflow.Context, name string) (end ending, gra
 // describe says what an action does, for those who approve it.
 func (m *mitigation) describe(a activities.MitigationAction) string {
 	what := a.Name
-	for _, p := range m.actions {
-		if p.Name == a.Name && p.Summary != "" {
-			what += " (" + p.Summary + ")"
-		}
+	i := slices.IndexFunc(m.actions, func(p shivx.PlannedAction) bool { return p.Name == a.Name && p.Summary != "" })
+	if i >= 0 {
+		what += " (" + m.actions[i].Summary + ")"
 	}
 	if a.Destructive {
 		what += ", which may lose something"

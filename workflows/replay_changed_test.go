@@ -24,7 +24,8 @@ func TestReplayFindsChangedWorkflows(t *testing.T) {
 		"no look back":          {func(c *changed) { c.leaveOut = "LastLift" }, []string{"isolation-expired", "isolation-restored"}},
 		"restored unverified":   {func(c *changed) { c.leaveOut = "VerifyGolden" }, []string{"golden-restored", "golden-undone", "golden-plan"}},
 		"nothing put back":      {func(c *changed) { c.leaveOut = "UndoRestore" }, []string{"golden-undone", "golden-put-back"}},
-		"another child started": {func(c *changed) { c.child = "Repair" }, []string{"component", "isolation-by-hand"}},
+		"nothing measured":      {func(c *changed) { c.leaveOut = "MeasureMitigation" }, []string{"mitigation-prevented", "mitigation-useless", "mitigation-aborted"}},
+		"another child started": {func(c *changed) { c.child = "Repair" }, []string{"component", "isolation-by-hand", "fault-forecast", "mitigation-useless"}},
 	}
 	all := readHistories(t)
 	for name, c := range cases {

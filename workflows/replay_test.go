@@ -65,6 +65,16 @@ var histories = map[string][]string{
 	"golden-plan":            {"StageRestore", `"plan":true`, `"outcome":"planned"`},
 	"safe-snapshot-taken":    {"TakeGolden", `"kind":"snapshot"`, `"outcome":"stored"`},
 	"safe-snapshot-restored": {"SwapRestore", `"kind":"snapshot"`, `"outcome":"restored"`},
+
+	"fault-forecast": {"ForecastFaults", "CHILD_WORKFLOW_EXECUTION_STARTED", "WORKFLOW_ALREADY_EXISTS", "mitigation/disk@"},
+	"mitigation-prevented": {"PlanMitigation", "approve", "go ahead", "pause", "resume", "golden/snapshot/shop@", "Mitigate", "TIMER_FIRED",
+		"MeasureMitigation", "Escalate", "LogMitigation", `"outcome":"prevented"`},
+	"mitigation-useless":  {"not now", "PluginFailed", "UndoMitigation", "MarkMitigation", "self-heal/shop@", "Escalate", `"denied":["drop"]`, `"outcome":"no-effect"`},
+	"mitigation-plan":     {"PlanMitigation", `"plan":true`, `"outcome":"planned"`},
+	"mitigation-refused":  {"3 mitigations within 24h", "LogMitigation", `"outcome":"refused"`},
+	"mitigation-quiet":    {"wait for the end of the blackout", "wait for a quiet time", "TIMER_FIRED", `"outcome":"prevented"`},
+	"mitigation-blackout": {"Escalate", "approval of to act in the blackout", "it cannot wait", `"outcome":"prevented"`},
+	"mitigation-aborted":  {"TIMER_CANCELED", "wrong host", "measured early", `"outcome":"aborted"`},
 }
 
 func historyFile(name string) string { return filepath.Join("testdata", "histories", name+".json") }

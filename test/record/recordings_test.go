@@ -48,6 +48,14 @@ func recordings() []recording {
 		{name: "golden-plan", play: goldenPlan},
 		{name: "safe-snapshot-taken", play: snapshotTaken},
 		{name: "safe-snapshot-restored", play: snapshotRestored},
+		{name: "fault-forecast", play: faultForecast},
+		{name: "mitigation-prevented", play: mitigationPrevented},
+		{name: "mitigation-useless", play: mitigationUseless},
+		{name: "mitigation-plan", play: mitigationPlan},
+		{name: "mitigation-refused", play: mitigationRefused},
+		{name: "mitigation-quiet", play: mitigationQuiet},
+		{name: "mitigation-blackout", play: mitigationBlackout},
+		{name: "mitigation-aborted", play: mitigationAborted},
 	}
 }
 
