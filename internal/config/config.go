@@ -42,6 +42,8 @@ type Config struct {
 	Guardian Guardian `yaml:"guardian"`
 	// Golden says what is backed up, where it is kept, and how it is restored.
 	Golden Golden `yaml:"golden"`
+	// Forecast says which faults are foreseen, and what is done to prevent them.
+	Forecast Forecast `yaml:"forecast"`
 }
 
 // Paths says where the agent keeps its files.

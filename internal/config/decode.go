@@ -63,6 +63,8 @@ func (d *decoder) value(n *node, v reflect.Value, f field) {
 		d.textMap(n, v, f)
 	case v.Kind() == reflect.Int:
 		d.integer(n, v, f)
+	case v.Kind() == reflect.Float64:
+		d.number(n, v, f)
 	case v.Kind() == reflect.Bool:
 		v.SetBool(strings.EqualFold(n.text, "true"))
 	default:
@@ -207,7 +209,7 @@ func example(f field) string {
 		return "write " + f.key + ": [ITEM, …]"
 	case f.typ.Kind() == reflect.Slice:
 		return "give at least one"
-	case f.elem().Kind() == reflect.Int:
+	case f.elem().Kind() == reflect.Int || f.elem().Kind() == reflect.Float64:
 		return "write " + f.key + ": NUMBER"
 	}
 	return "write " + f.key + ": " + strings.ToUpper(f.key)

@@ -21,6 +21,7 @@ func Default() *Config {
 	cfg.Resilience.FlagsFile = cfg.flagsFile()
 	cfg.Golden.Store.Path = cfg.goldenPath()
 	cfg.Golden.Sets = defaultSets("", "")
+	cfg.Forecast.Subsystems = hostSubsystems()
 	return cfg
 }
 
@@ -77,6 +78,10 @@ func setLiteral(v reflect.Value, text string) {
 		var i int
 		i, err = strconv.Atoi(text)
 		v.SetInt(int64(i))
+	case v.Kind() == reflect.Float64:
+		var x float64
+		x, err = strconv.ParseFloat(text, 64)
+		v.SetFloat(x)
 	case v.Kind() == reflect.Bool:
 		var b bool
 		b, err = strconv.ParseBool(text)
@@ -102,6 +107,7 @@ func (d *decoder) inherit(root *node) {
 		cfg.Resilience.FlagsFile = cfg.flagsFile()
 	}
 	d.inheritGolden()
+	d.inheritForecast()
 	for i := range cfg.Components {
 		c := &cfg.Components[i]
 		if !d.has(&c.Failures) {

@@ -129,12 +129,14 @@ var (
 	guardianSource string
 	//go:embed golden.go
 	goldenSource string
+	//go:embed forecast.go
+	forecastSource string
 )
 
 // comments returns the doc comments of the package's structs: "Check" and "Check.Every".
 var comments = sync.OnceValue(func() map[string]string {
 	found := map[string]string{}
-	for _, source := range []string{configSource, checksSource, resilienceSource, guardianSource, goldenSource} {
+	for _, source := range []string{configSource, checksSource, resilienceSource, guardianSource, goldenSource, forecastSource} {
 		file, err := parser.ParseFile(token.NewFileSet(), "", source, parser.ParseComments)
 		if err != nil {
 			panic("config: its own source does not parse: " + err.Error())

@@ -47,6 +47,9 @@ var formats = map[string]func(text, dir string) (fixed, message, hint string){
 	"recipient": checkRecipient,
 	"cron":      checkCron,
 	"timezone":  checkTimeZone,
+	"clock":     checkClock,
+	"metric":    checkMetric,
+	"below":     checkBelow,
 }
 
 func checkName(text, _ string) (string, string, string) {

@@ -7,7 +7,7 @@ import (
 
 var (
 	// userInfo is what stands before the "@" of a URL, also of one that is mistyped.
-	userInfo = regexp.MustCompile(`(?:^\s*|[:/])([^\s"',]*)@`)
+	userInfo = regexp.MustCompile(`(?:^\s*|[:/"'])([^\s"',]*)@`)
 	// noPort is what stands where a URL has its port and is none: perhaps a password whose "@" is missing.
 	noPort = regexp.MustCompile(`/[^\s"',/:]*:([^\s"',/]*[^\s"',/\d][^\s"',]*)`)
 	// harmlessURL has no place for a password.

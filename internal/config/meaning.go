@@ -36,6 +36,7 @@ func (d *decoder) checkMeaning() {
 	d.checkResilience()
 	d.checkGuardian()
 	d.checkGolden()
+	d.checkForecast()
 }
 
 // names finds names that are used twice.
@@ -116,28 +117,30 @@ func (d *decoder) checkLabels(labels *map[string]string) {
 }
 
 // checkUse checks that the plugin exists, can do the step it is there for, and takes its options.
-func (d *decoder) checkUse(u *Use, step string) {
-	if u.Plugin == "" {
+func (d *decoder) checkUse(u *Use, step string) { d.checkPlugin(&u.Plugin, &u.Options, step) }
+
+func (d *decoder) checkPlugin(plugin *string, with *map[string]any, step string) {
+	if *plugin == "" {
 		return
 	}
-	anchored(u.Options, d.dir)
-	info, builtIn := d.known.Plugins[u.Plugin]
+	anchored(*with, d.dir)
+	info, builtIn := d.known.Plugins[*plugin]
 	if !builtIn {
-		d.checkConfigured(u)
+		d.checkConfigured(plugin)
 		return
 	}
 	if slices.Contains(info.Cannot, step) {
-		d.add(d.at(&u.Plugin), fmt.Sprintf("plugin %q cannot %s", u.Plugin, step), "these can: "+strings.Join(d.known.able(step), ", "))
+		d.add(d.at(plugin), fmt.Sprintf("plugin %q cannot %s", *plugin, step), "these can: "+strings.Join(d.known.able(step), ", "))
 		return
 	}
-	if !info.checks() || d.has(&u.Options) && u.Options == nil {
+	if !info.checks() || d.has(with) && *with == nil {
 		return
 	}
-	options, err := u.OptionsJSON()
+	options, err := optionsJSON(*plugin, *with)
 	if err == nil {
 		err = info.check(step, options)
 	}
-	d.optionProblems(u, err)
+	d.optionProblems(plugin, with, err)
 }
 
 // check checks options for a step.
@@ -163,36 +166,36 @@ func (k Known) able(step string) []string {
 }
 
 // checkConfigured checks that the file configures the plugin.
-func (d *decoder) checkConfigured(u *Use) {
+func (d *decoder) checkConfigured(plugin *string) {
 	available := slices.Sorted(maps.Keys(d.known.Plugins))
 	for i := range d.cfg.Plugins {
-		if d.cfg.Plugins[i].Name == u.Plugin {
+		if d.cfg.Plugins[i].Name == *plugin {
 			return
 		}
 		available = append(available, d.cfg.Plugins[i].Name)
 	}
-	d.add(d.at(&u.Plugin), fmt.Sprintf("unknown plugin %q", u.Plugin), suggest(u.Plugin, available, "known"))
+	d.add(d.at(plugin), fmt.Sprintf("unknown plugin %q", *plugin), suggest(*plugin, available, "known"))
 }
 
 // optionProblems reports a plugin's error, or each of several, at the option it names.
-func (d *decoder) optionProblems(u *Use, err error) {
+func (d *decoder) optionProblems(plugin *string, with *map[string]any, err error) {
 	if err == nil {
 		return
 	}
 	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range many.Unwrap() {
-			d.optionProblems(u, e)
+			d.optionProblems(plugin, with, e)
 		}
 		return
 	}
-	at := d.at(&u.Plugin)
-	if p, ok := d.places[&u.Options]; ok {
+	at := d.at(plugin)
+	if p, ok := d.places[with]; ok {
 		at = p.key
 		if named, ok := errors.AsType[OptionError](err); ok {
 			at = optionPlace(p.key, p.value, named.Option())
 		}
 	}
-	d.addKey(at, fmt.Sprintf("plugin %q: %s", u.Plugin, strings.ReplaceAll(err.Error(), "\n", " ")), shivx.HintOf(err))
+	d.addKey(at, fmt.Sprintf("plugin %q: %s", *plugin, strings.ReplaceAll(err.Error(), "\n", " ")), shivx.HintOf(err))
 }
 
 // optionPlace returns the key of an option, or as much of its path as the file has. A key may

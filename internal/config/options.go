@@ -9,13 +9,15 @@ import (
 )
 
 // OptionsJSON returns the options as one JSON object, "{}" when there are none.
-func (u Use) OptionsJSON() (json.RawMessage, error) {
-	if len(u.Options) == 0 {
+func (u Use) OptionsJSON() (json.RawMessage, error) { return optionsJSON(u.Plugin, u.Options) }
+
+func optionsJSON(plugin string, options map[string]any) (json.RawMessage, error) {
+	if len(options) == 0 {
 		return json.RawMessage("{}"), nil
 	}
-	data, err := json.Marshal(u.Options)
+	data, err := json.Marshal(options)
 	if err != nil {
-		return nil, fmt.Errorf("encode the options of plugin %q: %w", u.Plugin, err)
+		return nil, fmt.Errorf("encode the options of plugin %q: %w", plugin, err)
 	}
 	return data, nil
 }

@@ -90,6 +90,8 @@ func typeWords(f field) string {
 		return "[" + t.Name() + "](#" + strings.ToLower(t.Name()) + ")"
 	case t.Kind() == reflect.Int:
 		return "whole number"
+	case t.Kind() == reflect.Float64:
+		return "number"
 	case t.Kind() == reflect.Bool:
 		return "true or false"
 	}
@@ -97,6 +99,7 @@ func typeWords(f field) string {
 		"name": "name", "path": "path", "sha256": "SHA-256", "url": "URL", "origin": "URL without a path", "address": "HOST:PORT or unix:PATH", "unit": "unit", "listen": "HOST:PORT or `off`", "source": "address or network",
 		"nameglob": "name or pattern", "relglob": "glob pattern", "absglob": "glob pattern", "dsn": "connection string",
 		"signkey": "public key, base64", "recipient": "public key of age or SSH", "cron": "cron fields or `off`", "timezone": "time zone",
+		"clock": "HH:MM", "metric": "name of a metric", "below": "path",
 	}[f.format]
 	if words == "" {
 		words = "text"

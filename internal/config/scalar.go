@@ -17,13 +17,16 @@ import (
 func (d *decoder) shaped(n *node, t reflect.Type, f field) bool {
 	want := kindOf(t)
 	wanted := want.String()
-	if t == durationType {
+	switch {
+	case t == durationType:
 		wanted = "a duration such as 10s"
+	case want == kindFloat:
+		wanted = "a number"
 	}
 	switch {
 	case d.broken[n]:
 		return false
-	case n.kind == want:
+	case n.kind == want, want == kindFloat && n.kind == kindInt:
 		return true
 	case n.kind == kindNull:
 		d.add(n, subject(f, t)+" has no value", "give it "+wanted+", or delete it")
@@ -50,6 +53,8 @@ func kindOf(t reflect.Type) kind {
 		return kindList
 	case reflect.Int:
 		return kindInt
+	case reflect.Float64:
+		return kindFloat
 	case reflect.Bool:
 		return kindBool
 	}
@@ -86,6 +91,10 @@ func rewrite(n *node, want kind) string {
 		}
 	case want == kindInt && integer.MatchString(n.text):
 		return "write it without quotes: " + n.text
+	case want == kindFloat && n.kind == kindText:
+		if _, err := strconv.ParseFloat(n.text, 64); err == nil {
+			return "write it without quotes: " + n.text
+		}
 	case want == kindMap:
 		return "write KEY: VALUE pairs"
 	}
@@ -177,6 +186,24 @@ func (d *decoder) integer(n *node, v reflect.Value, f field) {
 	if f.key == "version" && i != formatVersion {
 		d.add(n, fmt.Sprintf("unsupported version %d", i), fmt.Sprintf("this program reads version %d", formatVersion))
 	}
+}
+
+// number decodes a number that need not be whole.
+func (d *decoder) number(n *node, v reflect.Value, f field) {
+	if n.kind == kindInt && d.octal(n) {
+		return
+	}
+	value, err := strconv.ParseFloat(n.text, 64)
+	if whole, ok := bigInt(n.text); err != nil && n.kind == kindInt && ok { // 0x10, 1_000
+		value, _ = new(big.Float).SetInt(whole).Float64()
+		err = nil
+	}
+	if err != nil || math.IsInf(value, 0) || math.IsNaN(value) {
+		d.add(n, fmt.Sprintf("%s: %s is not a finite number", f.key, n.text), "")
+		return
+	}
+	v.SetFloat(value)
+	d.sign(n, f, value < 0, value == 0)
 }
 
 // formatVersion is the version of the format that is read.

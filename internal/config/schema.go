@@ -20,6 +20,7 @@ type schema struct {
 	Pattern     string     `json:"pattern,omitempty"`
 	MinLength   int        `json:"minLength,omitempty"`
 	Minimum     *int       `json:"minimum,omitempty"`
+	Above       *int       `json:"exclusiveMinimum,omitempty"`
 	Maximum     *int       `json:"maximum,omitempty"`
 	Items       *schema    `json:"items,omitempty"`
 	MinItems    int        `json:"minItems,omitempty"`
@@ -91,6 +92,9 @@ var patterns = map[string]string{
 	"signkey":   signKeyPattern.String(),
 	"recipient": recipientPattern.String(),
 	"cron":      `^(off|[^ ]+( +[^ ]+){4})$`,
+
+	"clock":  clockPattern.String(),
+	"metric": metricPattern.String(),
 }
 
 // durationPattern describes durations as Go reads them.
@@ -167,6 +171,9 @@ func (f field) defaultValue() any {
 	if i, err := strconv.Atoi(f.def); err == nil && f.elem().Kind() == reflect.Int {
 		return i
 	}
+	if x, err := strconv.ParseFloat(f.def, 64); err == nil && f.elem().Kind() == reflect.Float64 {
+		return x
+	}
 	if f.elem().Kind() == reflect.Bool {
 		return f.def == "true"
 	}
@@ -195,6 +202,8 @@ func valueSchema(f field, t reflect.Type) schema {
 	case t.Kind() == reflect.Map:
 		return schema{Type: "object"}
 	case t.Kind() == reflect.Int:
+		return f.integerSchema()
+	case t.Kind() == reflect.Float64:
 		return f.numberSchema()
 	case t.Kind() == reflect.Bool:
 		return schema{Type: "boolean"}
@@ -203,6 +212,17 @@ func valueSchema(f field, t reflect.Type) schema {
 }
 
 func (f field) numberSchema() schema {
+	s, zero := schema{Type: "number"}, 0
+	switch {
+	case f.positive:
+		s.Above = &zero
+	case f.nonneg:
+		s.Minimum = &zero
+	}
+	return s
+}
+
+func (f field) integerSchema() schema {
 	s := schema{Type: "integer"}
 	switch zero, one := 0, 1; {
 	case f.key == "version":

@@ -197,6 +197,9 @@ func violations(root, s map[string]any, value any, path string) []string {
 		if least, ok := s["minimum"].(float64); ok && v < least {
 			fail("%v is too small", v)
 		}
+		if least, ok := s["exclusiveMinimum"].(float64); ok && v <= least {
+			fail("%v is too small", v)
+		}
 		if most, ok := s["maximum"].(float64); ok && v > most {
 			fail("%v is too large", v)
 		}

@@ -37,6 +37,8 @@ golden:
       sources:
         - {name: p, postgres: {method: dump, dsn: "host=h password=hunter2"}}
         - {name: r, redis: {address: "localhost:1", password: hunter2}}
+forecast:
+  prometheus: {url: "https://user:hunter2@localhost", token: hunter2}
 notify:
   - url: https://user:hunter2@example.org/
 `
