@@ -3,11 +3,11 @@ package picture
 import (
 	"fmt"
 	"math"
-	"strconv"
-	"strings"
 	"time"
 
 	"gonum.org/v1/plot"
+
+	"github.com/shivx/shivx/internal/forecast/unit"
 )
 
 // clock labels a time axis, in seconds since 1970: the hour, and below it the day where that begins.
@@ -50,103 +50,23 @@ func (c clock) Ticks(from, to float64) []plot.Tick {
 	return ticks
 }
 
-// unit is how the values of a series are written.
-type unit struct {
-	// base is that of its prefixes: 1024 for bytes.
-	base float64
-	// factor by which values are multiplied.
-	factor float64
-	suffix string
-	rate   bool
-}
+// scale labels an axis of values.
+type scale struct{ unit.Unit }
 
-// unitOf reads the unit of a series from the end of its name, as Prometheus' conventions have it. Of a query whose
-// result is of another unit than what it reads, nothing is known.
-func unitOf(series string) unit {
-	name, _, _ := strings.Cut(strings.TrimSpace(series), "{")
-	name, _, _ = strings.Cut(name, " ")
-	if strings.ContainsAny(name, "(+-*/") {
-		return unit{base: 1000, factor: 1}
-	}
-	name, rate := strings.CutSuffix(name, "_total")
-	u := unit{base: 1000, factor: 1, rate: rate}
-	switch {
-	case strings.HasSuffix(name, "_ratio"):
-		u.factor, u.suffix = 100, " %"
-	case strings.HasSuffix(name, "_bytes"):
-		u.base, u.suffix = 1024, "B"
-	case strings.HasSuffix(name, "_seconds"):
-		u.suffix = "s"
-	}
-	return u
-}
-
-// text writes a value with at most so many digits after the point.
-func (u unit) text(v float64, digits int) string {
-	if v *= u.factor; !finite(v) {
-		return "?"
-	}
-	prefix, small := "", math.Abs(v)
-	if u.factor == 1 {
-		for _, p := range []string{"k", "M", "G", "T", "P", "E"} {
-			if small < u.base {
-				break
-			}
-			v, small, prefix = v/u.base, small/u.base, p
-		}
-	}
-	if prefix == "k" && u.base == 1024 {
-		prefix = "K"
-	}
-	if prefix != "" && u.base == 1024 {
-		prefix += "i"
-	}
-	number := strconv.FormatFloat(v, 'f', digits, 64)
-	if small >= 1e6 || small != 0 && small < 1e-3 {
-		number = strconv.FormatFloat(v, 'g', 3, 64)
-	} else if strings.Contains(number, ".") {
-		number = strings.TrimSuffix(strings.TrimRight(number, "0"), ".")
-	}
-	end := ""
-	if u.rate {
-		end = "/s"
-	}
-	if tail := prefix + u.suffix; u.suffix == " %" {
-		return number + tail + end
-	} else if tail != "" {
-		return number + " " + tail + end
-	}
-	return number + end
-}
+var _ plot.Ticker = scale{}
 
 // Ticks implements plot.Ticker: three to seven round values.
-func (u unit) Ticks(from, to float64) []plot.Tick {
-	step := u.roundStep((to - from) / 6)
+func (s scale) Ticks(from, to float64) []plot.Tick {
+	step := s.Step((to - from) / 6)
 	if !(step > 0) || math.IsInf(step, 0) {
 		return nil
 	}
 	var ticks []plot.Tick
 	for i := math.Ceil(from / step); i*step <= to; i++ {
-		ticks = append(ticks, plot.Tick{Value: i * step, Label: u.text(i*step, 3)})
+		ticks = append(ticks, plot.Tick{Value: i * step, Label: s.Text(i*step, 3)})
 	}
 	return ticks
 }
-
-// roundStep is the least round number that is no less than x: 1, 2 or 5 times a power of ten, of bytes a power of 2.
-func (u unit) roundStep(x float64) float64 {
-	if u.base == 1024 {
-		return math.Pow(2, math.Ceil(math.Log2(x)))
-	}
-	ten := math.Pow(10, math.Floor(math.Log10(x)))
-	for _, m := range []float64{1, 2, 5} {
-		if m*ten >= x*(1-1e-9) {
-			return m * ten
-		}
-	}
-	return 10 * ten
-}
-
-var _ plot.Ticker = unit{}
 
 // at writes a time, with its day where that is not the one of now.
 func at(t, now time.Time) string {

@@ -41,7 +41,7 @@ func Heatmap(f Format, h shivx.Heatmap) ([]byte, error) {
 		if len(h.Risks) == 0 {
 			c.FillText(when, vg.Point{X: left, Y: c.Max.Y - headRoom - 12}, "no subsystem is watched")
 		}
-		scale(c)
+		colours(c)
 	})
 }
 
@@ -82,8 +82,8 @@ func write(c draw.Canvas, s draw.TextStyle, x, y vg.Length, lines []string) {
 	}
 }
 
-// scale explains the colours at the foot.
-func scale(c draw.Canvas) {
+// colours explains the colours at the foot.
+func colours(c draw.Canvas) {
 	style := letters(10.5, ink)
 	x, y := c.Min.X+margin, c.Min.Y+24
 	for _, step := range []struct {

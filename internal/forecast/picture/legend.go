@@ -8,6 +8,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/forecast/unit"
 )
 
 // entry is one sign of a legend with its meaning.
@@ -52,7 +53,7 @@ func legend(c draw.Canvas, all []entry) {
 }
 
 // entries is the legend of the picture of a series: only what is in it.
-func entries(t shivx.ForecastTrack, u unit, e extent) []entry {
+func entries(t shivx.ForecastTrack, u unit.Unit, e extent) []entry {
 	p := t.Prediction
 	all := []entry{{"measured", flat(pastLine)}}
 	if len(t.Ahead) > 1 {
@@ -61,8 +62,8 @@ func entries(t shivx.ForecastTrack, u unit, e extent) []entry {
 			flat(aheadLine)(c)
 		}})
 	}
-	if finite(p.Capacity) {
-		all = append(all, entry{"capacity " + u.text(p.Capacity, 2), flat(limitLine)})
+	if unit.Known(p.Capacity) {
+		all = append(all, entry{"capacity " + u.Text(p.Capacity, 2), flat(limitLine)})
 	}
 	all = append(all, entry{"now, " + at(p.At, p.At), standing(nowLine)})
 	if p.Alert && !p.Since.IsZero() {

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/forecast/unit"
 )
 
 var noon = time.Date(2026, 11, 24, 14, 0, 0, 0, time.UTC)
@@ -232,23 +233,8 @@ func TestNoTextIsWiderThanItsRoom(t *testing.T) {
 	require.Equal(t, []string{"one two", "three"}, wrap(s, "one two three", s.Width("one two t"), 2))
 }
 
-func TestValuesHaveTheUnitOfTheSeries(t *testing.T) {
-	for _, c := range []struct {
-		series string
-		value  float64
-		text   string
-	}{
-		{"shivx_host_cpu_used_ratio", 0.9537, "95.37 %"}, {"x_ratio{a=\"b\"}", 1, "100 %"},
-		{"x_bytes", 3 << 29, "1.5 GiB"}, {"x_bytes", 100, "100 B"}, {"x_bytes_total", 2048, "2 KiB/s"},
-		{"x_seconds", 0.25, "0.25 s"}, {"errors_total", 1500, "1.5 k/s"}, {"x", 12, "12"}, {"x", 2e7, "20 M"},
-		{"sum(rate(x_bytes_total[5m]))", 2048, "2.05 k"}, {"x", 1e-5, "1e-05"}, {"x_seconds", 0, "0 s"}, {"x", 1e30, "1e+12 E"}, {"x", -2500, "-2.5 k"},
-	} {
-		require.Equal(t, c.text, unitOf(c.series).text(c.value, 2), c.series)
-	}
-}
-
 func TestTicksAreRoundAndFew(t *testing.T) {
-	for _, u := range []unit{unitOf("x_ratio"), unitOf("x_bytes"), unitOf("x")} {
+	for _, u := range []scale{{unit.Of("x_ratio")}, {unit.Of("x_bytes")}, {unit.Of("x")}} {
 		for _, to := range []float64{1e-6, 0.3, 1, 7, 950, 3e9, 1e29} {
 			ticks := u.Ticks(0, to)
 			require.GreaterOrEqual(t, len(ticks), 2, to)
@@ -256,7 +242,7 @@ func TestTicksAreRoundAndFew(t *testing.T) {
 		}
 	}
 	var labels []string
-	for _, tick := range unitOf("x_bytes").Ticks(0, 3<<30) {
+	for _, tick := range (scale{unit.Of("x_bytes")}).Ticks(0, 3<<30) {
 		labels = append(labels, tick.Label)
 	}
 	require.Equal(t, []string{"0 B", "512 MiB", "1 GiB", "1.5 GiB", "2 GiB", "2.5 GiB", "3 GiB"}, labels)

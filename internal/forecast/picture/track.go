@@ -12,6 +12,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/forecast/unit"
 )
 
 // The size of the picture of a series, in points.
@@ -32,7 +33,7 @@ type extent struct{ from, to, low, high float64 }
 func Track(f Format, t shivx.ForecastTrack) ([]byte, error) {
 	t.Past, t.Ahead = finitePast(t.Past), finiteAhead(t.Ahead)
 	p := t.Prediction
-	u := unitOf(p.Series)
+	u := unit.Of(p.Series)
 	e := extentOf(t)
 	lines, err := plotters(t, e)
 	if err != nil {
@@ -51,7 +52,7 @@ func Track(f Format, t shivx.ForecastTrack) ([]byte, error) {
 }
 
 // title says in words what the picture shows.
-func title(c draw.Canvas, p shivx.Prediction, u unit) {
+func title(c draw.Canvas, p shivx.Prediction, u unit.Unit) {
 	room := c.Max.X - c.Min.X - 2*margin
 	left, y := c.Min.X+margin, c.Max.Y-margin
 	name := heavy(15, ink)
@@ -63,12 +64,12 @@ func title(c draw.Canvas, p shivx.Prediction, u unit) {
 }
 
 // says is the prediction in one line.
-func says(p shivx.Prediction, u unit) string {
+func says(p shivx.Prediction, u unit.Unit) string {
 	if p.Missing != "" {
 		return "No forecast: " + p.Missing
 	}
 	s := fmt.Sprintf("Now %s; %s is reached within %s with a probability of %s",
-		u.text(p.Value, 2), u.text(p.Capacity, 2), span(p.Horizon.Std()), percent(p.Probability))
+		u.Text(p.Value, 2), u.Text(p.Capacity, 2), span(p.Horizon.Std()), percent(p.Probability))
 	if !p.BreachAt.IsZero() {
 		s += ", probably at " + at(p.BreachAt, p.At) + " UTC"
 	}
@@ -89,7 +90,7 @@ func percent(p float64) string {
 func finitePast(all []shivx.TrackPoint) []shivx.TrackPoint {
 	var out []shivx.TrackPoint
 	for _, p := range all {
-		if finite(p.Value) && !p.At.IsZero() {
+		if unit.Known(p.Value) && !p.At.IsZero() {
 			out = append(out, p)
 		}
 	}
@@ -99,15 +100,12 @@ func finitePast(all []shivx.TrackPoint) []shivx.TrackPoint {
 func finiteAhead(all []shivx.TrackBand) []shivx.TrackBand {
 	var out []shivx.TrackBand
 	for _, b := range all {
-		if finite(b.Value) && finite(b.Low) && finite(b.High) && !b.At.IsZero() {
+		if unit.Known(b.Value) && unit.Known(b.Low) && unit.Known(b.High) && !b.At.IsZero() {
 			out = append(out, b)
 		}
 	}
 	return out
 }
-
-// finite says whether a value can be drawn at all: beyond, axes have no numbers for it.
-func finite(x float64) bool { return math.Abs(x) <= 1e30 }
 
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }
 
@@ -129,7 +127,7 @@ func extentOf(t shivx.ForecastTrack) extent {
 		e.low, e.high = min(e.low, p.Value), max(e.high, p.Value)
 	}
 	top, capacity := e.high, t.Prediction.Capacity
-	if finite(capacity) {
+	if unit.Known(capacity) {
 		e.low, e.high = min(e.low, capacity), max(e.high, capacity)
 	}
 	if e.low > e.high {
@@ -147,14 +145,14 @@ func extentOf(t shivx.ForecastTrack) extent {
 	}
 	e.high += 0.08 * max(room, e.high-e.low)
 	// A share that never exceeded the whole does not in the picture.
-	if whole := 1.0; unitOf(t.Prediction.Series).factor == 100 && top <= whole && capacity <= whole {
+	if whole := 1.0; unit.Of(t.Prediction.Series).Share() && top <= whole && capacity <= whole {
 		e.high = min(e.high, whole)
 	}
 	return e
 }
 
 // axes gives a plot its axes, in UTC and in the unit of the series.
-func axes(p *plot.Plot, u unit) {
+func axes(p *plot.Plot, u unit.Unit) {
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
 		a.Color, a.Padding = pale, 0
 		a.Tick.Color, a.Tick.Length = pale, 4
@@ -162,7 +160,7 @@ func axes(p *plot.Plot, u unit) {
 		label.XAlign, label.YAlign = a.Tick.Label.XAlign, a.Tick.Label.YAlign
 		a.Tick.Label = label
 	}
-	p.X.Tick.Marker, p.Y.Tick.Marker = clock{timeLabels}, u
+	p.X.Tick.Marker, p.Y.Tick.Marker = clock{timeLabels}, scale{u}
 	grid := plotter.NewGrid()
 	grid.Horizontal = draw.LineStyle{Color: rule, Width: 0.7}
 	grid.Vertical = grid.Horizontal
@@ -199,7 +197,7 @@ func plotters(t shivx.ForecastTrack, e extent) ([]plot.Plotter, error) {
 	for _, part := range runs(t.Past) {
 		d.line(part, pastLine)
 	}
-	if finite(p.Capacity) {
+	if unit.Known(p.Capacity) {
 		d.line(plotter.XYs{{X: e.from, Y: p.Capacity}, {X: e.to, Y: p.Capacity}}, limitLine)
 		d.breach(p)
 	}
