@@ -143,6 +143,9 @@ func (s *Server) tracksOf(w http.ResponseWriter, r *http.Request) ([]shivx.Forec
 	return all, true
 }
 
+// picturePolicy lets an SVG that is opened by itself load and run nothing.
+const picturePolicy = "default-src 'none'; style-src 'unsafe-inline'"
+
 // picture draws the risks of the host or, for a subsystem, its worst series or the one that is named.
 func (s *Server) picture(w http.ResponseWriter, r *http.Request, _ holder) {
 	q := r.URL.Query()
@@ -154,8 +157,8 @@ func (s *Server) picture(w http.ResponseWriter, r *http.Request, _ holder) {
 			return
 		}
 	}
-	body, ok := s.drawn(w, r, format)
-	if ok {
+	if body, ok := s.drawn(w, r, format); ok {
+		w.Header().Set("Content-Security-Policy", picturePolicy)
 		write(w, http.StatusOK, []string{format.MediaType()}, body)
 	}
 }

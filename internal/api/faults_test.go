@@ -127,6 +127,7 @@ func TestTracksAndTheirPictures(t *testing.T) {
 		rec := s.do("GET", "/api/faults/picture?format=svg"+query, viewerToken, "")
 		require.Equal(t, http.StatusOK, rec.Code, rec.Body)
 		require.Equal(t, "image/svg+xml", rec.Header().Get("Content-Type"))
+		require.Contains(t, rec.Header().Get("Content-Security-Policy"), "default-src 'none'")
 		return rec.Body.String()
 	}
 	require.Contains(t, text(""), ">Risk of failure, h1<")
