@@ -40,6 +40,8 @@ func (s *Server) heatmap(w http.ResponseWriter, _ *http.Request, _ holder) {
 type predictionsAnswer struct {
 	Host        string             `json:"host"`
 	Predictions []shivx.Prediction `json:"predictions"`
+	// Step is the time that one value stands for, of the subsystem that was asked for.
+	Step shivx.Duration `json:"step,omitempty"`
 	// Mitigations are what the configuration has for the subsystem that was asked for, in their order.
 	Mitigations []mitigationAnswer `json:"mitigations,omitempty"`
 }
@@ -67,6 +69,7 @@ func (s *Server) predictions(w http.ResponseWriter, r *http.Request, _ holder) {
 		if !ok {
 			return
 		}
+		out.Step = shivx.Duration(one.Step)
 		for _, m := range one.Mitigations {
 			out.Mitigations = append(out.Mitigations, mitigationOf(m))
 		}

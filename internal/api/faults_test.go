@@ -101,6 +101,7 @@ func TestPredictionsOfASubsystem(t *testing.T) {
 	var got predictionsAnswer
 	require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &got))
 	require.Equal(t, s.faults.predictions[:2], got.Predictions)
+	require.Equal(t, shivx.Duration(5*time.Minute), got.Step)
 	require.Equal(t, []mitigationAnswer{
 		{Name: "free", Plugin: "disk", When: "now", Approvals: 2, Snapshot: "shop"}, {Name: "again", Component: "shop", Strategy: "restart", When: "quiet"},
 	}, got.Mitigations)
