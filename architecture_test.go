@@ -39,6 +39,7 @@ var layers = []layer{
 	{"internal/golden/restore", []string{".", "internal/durable", "internal/golden/format"}},
 	{"internal/golden/source/...", []string{".", "internal/command", "internal/config", "internal/durable", "internal/golden/format", "internal/ledger", "internal/resp"}},
 	{"internal/backtest", []string{".", "forecasting"}},
+	{"internal/forecast", []string{".", "internal/...", "forecasting"}},
 	{"internal/...", []string{".", "internal/..."}},
 	{"worker/...", []string{"..."}},
 	{"starter/...", []string{".", "workflows", "activities", "activities/...", "internal/...", "plugins/...", "forecasting"}},

@@ -40,9 +40,9 @@ type ForecastCosts struct {
 	// Look is the cost of a person's look: yellow.
 	Look float64 `yaml:"look" default:"5" rule:"positive"`
 	// Prepare is the cost of being ready: orange.
-	Prepare float64 `yaml:"prepare" default:"15" rule:"positive"`
+	Prepare float64 `yaml:"prepare" default:"20" rule:"positive"`
 	// Act is the cost of a mitigation: red.
-	Act float64 `yaml:"act" default:"40" rule:"positive"`
+	Act float64 `yaml:"act" default:"50" rule:"positive"`
 }
 
 // Blackout is a time, each week, in which nothing is mitigated.

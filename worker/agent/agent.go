@@ -22,6 +22,7 @@ import (
 	"github.com/shivx/shivx/internal/api"
 	"github.com/shivx/shivx/internal/checkpoint"
 	"github.com/shivx/shivx/internal/config"
+	"github.com/shivx/shivx/internal/forecast"
 	"github.com/shivx/shivx/internal/health"
 	"github.com/shivx/shivx/internal/ledger"
 	"github.com/shivx/shivx/internal/notify"
@@ -51,6 +52,8 @@ type Agent struct {
 	findings *Outbox
 	vital
 	guard
+	// forecast is nil where the configuration turns it off.
+	forecast *forecast.Engine
 	// worked is true once this process has taken work from Temporal.
 	worked bool
 }
@@ -113,6 +116,9 @@ func (a *Agent) open() error {
 	if err := a.openGuard(people); err != nil {
 		return err
 	}
+	if err := a.openForecast(); err != nil {
+		return err
+	}
 	a.showMetrics()
 	a.steps.Components = a.registry
 	a.findings = a.NewFindings()
@@ -162,6 +168,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { a.supervise(sensing); return nil })
 	if a.guardian != nil {
 		group.Go(func() error { return a.guardian.Run(sensing) })
+	}
+	if a.forecast != nil {
+		group.Go(func() error { return a.forecast.Run(sensing) })
 	}
 	err := group.Wait()
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {

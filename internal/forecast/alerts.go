@@ -1,0 +1,107 @@
+package forecast
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/shivx/shivx"
+)
+
+const (
+	// closing is by what part the probability must fall below that at which an alert opens for it to close.
+	closing = 0.7
+	// known is how many outcomes there must be for a calibrated probability to open an alert by itself.
+	known = 50
+)
+
+// alert is whether somebody should act on the forecast of a series.
+type alert struct {
+	open  bool
+	since time.Time
+	// announced says that it was opened by what announced failures before.
+	announced bool
+}
+
+// judge opens or closes the alert of a series and records that; it says whether it did.
+//
+// The model's own alert is what its trees were judged by. The probability that people are told may differ from the model's, by what
+// came true: so an alert opens only where a look is worth it by the calibrated probability, and stays until that
+// is well below; and where much is known of how forecasts come true, or an anomaly announces a failure as it did before, it
+// opens by the calibrated probability alone where acting is worth it.
+func (e *Engine) judge(s *subsystem, t *tracker, now time.Time) bool {
+	p := &t.prediction
+	was := t.alert.open
+	look, act := e.costs.Look/e.costs.Miss, e.costs.Act/e.costs.Miss
+	switch {
+	case p.Missing != "":
+		// What is unknown for a moment does not close an alert; what is gone for long does.
+		if was && !t.newest.IsZero() && now.Sub(t.newest) > max(s.Horizon/4, s.stale(e.o.Rules.Every)) {
+			t.alert.open = false
+		}
+	case was:
+		alone := t.alert.announced || s.count >= known
+		t.alert.open = p.Probability >= closing*look && t.forecast.Alert || alone && p.Probability >= closing*act
+	default:
+		announced := p.Probability > s.learn.Apply(p.Raw)
+		alone := announced || s.count >= known
+		t.alert.open = p.Probability >= look && t.forecast.Alert || alone && p.Probability >= act
+		t.alert.announced = announced
+	}
+	switch {
+	case t.alert.open && !was:
+		t.alert.since = now.UTC()
+	case t.alert.open == was && !was:
+		return false
+	}
+	p.Alert, p.Since = t.alert.open, t.alert.since
+	if t.alert.open == was {
+		return false
+	}
+	e.unwritten = append(e.unwritten, e.alertRecord(s, t, now))
+	if !t.alert.open {
+		p.Since, t.alert = time.Time{}, alert{}
+	}
+	return true
+}
+
+// alertRecord is what the ledger gets of an alert that opens or closes. Its id is the same however often it is recorded.
+func (e *Engine) alertRecord(s *subsystem, t *tracker, now time.Time) shivx.RecoveryRecord {
+	p := t.prediction
+	state, severity, message := "opened", shivx.SeverityWarning, s.why(t)
+	if !t.alert.open {
+		state, severity = "closed", shivx.SeverityInfo
+		message = fmt.Sprintf("%s is not forecast to reach %s any more", p.Series, s.quantity(p.Capacity))
+		if p.Missing != "" {
+			message = p.Series + ": " + p.Missing
+		}
+	}
+	id := fmt.Sprintf("prediction/%s/%s/%s/%s", s.Name, t.name, t.alert.since.Format(time.RFC3339Nano), state)
+	return shivx.RecoveryRecord{
+		EventID: id, Timestamp: now.UTC(), EventType: shivx.EventPrediction, Component: t.component, Subsystem: s.Name,
+		Host: e.o.Host, Severity: severity, Message: message, Details: map[string]any{"alert": state, "prediction": p},
+	}
+}
+
+// record appends what is to be recorded, in order; what cannot be now is tried again at the next look.
+func (e *Engine) record(ctx context.Context) error {
+	e.mu.Lock()
+	waiting := slices.Clone(e.unwritten)
+	e.mu.Unlock()
+	done := 0
+	var err error
+	for _, r := range waiting {
+		if e.o.Ledger != nil {
+			if _, err = e.o.Ledger.Append(ctx, r.EventID, r); err != nil {
+				err = fmt.Errorf("record a forecast: %w", err)
+				break
+			}
+		}
+		done++
+	}
+	e.mu.Lock()
+	e.unwritten = e.unwritten[done:]
+	e.mu.Unlock()
+	return err
+}

@@ -1,0 +1,94 @@
+package forecast
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/forecasting"
+)
+
+// TestAlertsDoNotFlap moves the probability about the threshold.
+func TestAlertsDoNotFlap(t *testing.T) {
+	s := newStand(t, sharesOf("disk", "used_ratio"))
+	sub, tr := ofModel(t, "exhaustion")
+	step := func(p float64, model bool) bool {
+		s.now = s.now.Add(time.Minute)
+		tr.newest = s.now
+		tr.forecast = forecasting.Forecast{Ready: true, Probability: p, Alert: model}
+		tr.prediction = shivx.Prediction{Series: "a", Probability: p, Raw: p, Capacity: 1}
+		s.engine.judge(sub, tr, s.now)
+		return tr.alert.open
+	}
+	require.False(t, step(0.9, false), "the model does not think that it leaks")
+	require.False(t, step(0.04, true), "not worth a look")
+	require.True(t, step(0.06, true))
+	opened := tr.alert.since
+	for range 20 {
+		require.True(t, step(0.045, true), "about the threshold")
+		require.True(t, step(0.055, true))
+	}
+	require.Equal(t, opened, tr.prediction.Since)
+	require.False(t, step(0.03, true), "well below it")
+	require.True(t, step(0.5, true))
+	require.False(t, step(0.5, false))
+
+	sub.count = known // much is known of how forecasts come true
+	require.True(t, step(0.51, false))
+	require.True(t, step(0.4, false))
+	require.False(t, step(0.34, false))
+	require.NoError(t, s.engine.record(t.Context()))
+	require.Len(t, s.records(), 6)
+	require.NoError(t, s.engine.record(t.Context()))
+	require.Len(t, s.records(), 6, "each once")
+}
+
+// TestUnknownForAMoment does not close an alert.
+func TestUnknownForAMoment(t *testing.T) {
+	s, measure := leaking(t)
+	since := s.prediction("disk").Since
+	silent := s.now.Add(40 * time.Minute)
+	for ; s.now.Before(silent); s.now = s.now.Add(5 * time.Minute) {
+		s.look()
+	}
+	require.Contains(t, s.engine.Predictions()[0].Missing, "nothing was measured since")
+	require.True(t, s.engine.Predictions()[0].Alert)
+	require.NotEmpty(t, s.engine.Heatmap().Risks[0].Missing, "what is not known has no colour")
+	require.Empty(t, s.engine.Heatmap().Risks[0].Color)
+	s.run(s.now.Add(11*time.Minute), measure, nil)
+	require.Equal(t, since, s.prediction("disk").Since)
+	require.Len(t, s.records(), 1)
+	for end := s.now.Add(3 * time.Hour); s.now.Before(end); s.now = s.now.Add(5 * time.Minute) {
+		s.look()
+	}
+	require.False(t, s.engine.Predictions()[0].Alert, "it is gone")
+	require.Len(t, s.records(), 2)
+	require.Equal(t, shivx.SeverityInfo, s.records()[1].Severity)
+	for end := s.now.Add(24 * time.Hour); s.now.Before(end); s.now = s.now.Add(time.Hour) {
+		s.look()
+	}
+	require.Empty(t, s.engine.Predictions(), "and forgotten")
+}
+
+// TestLedgerAway: an alert that cannot be recorded is recorded later, also by the next process, and once.
+func TestLedgerAway(t *testing.T) {
+	s := newStand(t, sharesOf("disk", "used_ratio"))
+	grows := leak(24*time.Hour, 0.3, 0.03, noise(1))
+	measure := func(at time.Time) { s.memory.add(at, "used_ratio", nil, grows(at)) }
+	s.run(begin.Add(24*time.Hour), measure, nil)
+	require.NoError(t, s.ledger.Close())
+	for !s.engine.Heatmap().Risks[0].Alert {
+		measure(s.now)
+		_ = s.engine.Look(t.Context())
+		s.now = s.now.Add(5 * time.Minute)
+	}
+	require.Error(t, s.engine.Look(t.Context()), "the ledger is closed")
+	require.Len(t, s.engine.unwritten, 1)
+	s.reopenLedger()
+	s.start()
+	s.look()
+	require.Len(t, s.records(), 1)
+	require.Empty(t, s.engine.unwritten)
+}

@@ -1,0 +1,98 @@
+package forecast
+
+import (
+	"math"
+	"time"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/forecasting"
+)
+
+const (
+	// halfLife is after how long an outcome weighs half: a host changes.
+	halfLife = 30 * 24 * time.Hour
+	// decisions of a series are pending at once, for one is kept in each part of that many of a horizon: those that follow each
+	// other closely are the same one.
+	decisions = 12
+)
+
+// decision is what was said of a series, and is not yet seen to have come true or not.
+type decision struct {
+	At time.Time `json:"at"`
+	// Raw is what the model said, Said what was said after calibration.
+	Raw  float64 `json:"raw"`
+	Said float64 `json:"said"`
+}
+
+// outcomes is how the predictions of a subsystem came true.
+type outcomes struct {
+	// learn corrects what models say, said judges what was said.
+	learn, said *forecasting.Calibration
+	// count of outcomes, and of decisions that were left out since somebody acted.
+	count, leftOut int
+}
+
+func newOutcomes() outcomes {
+	return outcomes{learn: &forecasting.Calibration{HalfLife: halfLife}, said: &forecasting.Calibration{HalfLife: halfLife}}
+}
+
+// decide keeps what is said of a series now. What is at its capacity already is no forecast.
+func (s *subsystem) decide(t *tracker, now time.Time) {
+	p := &t.prediction
+	switch {
+	case p.Missing != "" || t.level() >= s.Capacity || now.Before(s.acted):
+	case len(t.pending) >= decisions || now.Before(t.decidedAt.Add(s.Horizon/decisions)):
+	default:
+		t.pending = append(t.pending, decision{now, p.Raw, p.Probability})
+		t.decidedAt = now
+	}
+}
+
+// settle sees what became of decisions by a step that is over.
+func (s *subsystem) settle(t *tracker, began time.Time, mean float64) {
+	kept := t.pending[:0]
+	for _, d := range t.pending {
+		end := d.At.Add(s.Horizon)
+		switch {
+		case began.Before(d.At):
+			kept = append(kept, d)
+		case mean >= s.Capacity && !began.After(end):
+			s.observe(d, true, began)
+		case began.Add(s.Step).After(end):
+			s.observe(d, false, began)
+		default:
+			kept = append(kept, d)
+		}
+	}
+	t.pending = kept
+}
+
+func (s *subsystem) observe(d decision, happened bool, at time.Time) {
+	s.learn.Observe(d.Raw, happened, at)
+	s.said.Observe(d.Said, happened, at)
+	s.count++
+}
+
+// leaveOut drops what was decided of a series before a time: somebody acted, and what comes is no outcome of the forecast.
+func (s *subsystem) leaveOut(t *tracker, before time.Time) {
+	kept := t.pending[:0]
+	for _, d := range t.pending {
+		if d.At.After(before) {
+			kept = append(kept, d)
+			continue
+		}
+		s.leftOut++
+	}
+	t.pending = kept
+}
+
+// reliability is for people: what was said, and what came.
+func (o *outcomes) reliability() shivx.Reliability {
+	r := shivx.Reliability{Outcomes: o.count, LeftOut: o.leftOut, Brier: o.said.Brier(), Skill: o.said.Skill(), ECE: o.said.ECE()}
+	for _, b := range o.said.Reliability() {
+		if n := int(math.Round(b.Count)); n > 0 {
+			r.Bins = append(r.Bins, shivx.ReliabilityBin{Count: n, Said: b.Forecast, Seen: b.Observed})
+		}
+	}
+	return r
+}

@@ -1,0 +1,139 @@
+package forecast
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/api"
+	prometheus "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/config"
+)
+
+// promSource asks a server by PromQL.
+type promSource struct {
+	server *promServer
+	query  string
+	limit  float64
+	// every is the time between two points of what is new.
+	every time.Duration
+}
+
+func (p *promSource) read(ctx context.Context, from, to time.Time, step time.Duration) ([]reading, error) {
+	if step <= 0 {
+		step = p.every
+		if from.Before(to.Add(-past)) {
+			from = to
+		}
+	}
+	if first := floor(from, step); first.Before(from) {
+		from = first.Add(step)
+	}
+	if from.After(to) {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.server.timeout)
+	defer cancel()
+	value, _, _, err := p.server.api.QueryRange(ctx, p.query, prometheus.Range{Start: from, End: to, Step: step})
+	if err != nil {
+		return nil, p.server.explain(err)
+	}
+	matrix, ok := value.(model.Matrix)
+	if !ok {
+		return nil, shivx.Hint(fmt.Errorf("the query %q gives %s", p.query, value.Type()), "write a query that gives a number for each series")
+	}
+	out := make([]reading, 0, len(matrix))
+	for _, s := range matrix {
+		r := reading{name: p.name(s.Metric), points: make([]Point, 0, len(s.Values))}
+		for _, v := range s.Values {
+			r.points = append(r.points, Point{v.Timestamp.Time().UTC(), float64(v.Value), float64(v.Value)})
+		}
+		if p.limit > 0 {
+			scale(r.points, 1/p.limit)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// name is the series' own where it has one, else the query with the labels.
+func (p *promSource) name(m model.Metric) string {
+	labels := map[string]string{}
+	name := p.query
+	for k, v := range m {
+		if k == model.MetricNameLabel {
+			name = string(v)
+			continue
+		}
+		labels[string(k)] = string(v)
+	}
+	return seriesName(name, labels)
+}
+
+// promServer is a server that answers PromQL.
+type promServer struct {
+	api     prometheus.API
+	url     string
+	timeout time.Duration
+}
+
+func newPromServer(c config.ForecastServer) (*promServer, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if c.CA != "" {
+		pem, err := os.ReadFile(c.CA)
+		if err != nil {
+			return nil, shivx.Hint(fmt.Errorf("read forecast.prometheus.ca: %w", err), "give the path of a PEM file that the agent may read")
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, shivx.Hint(fmt.Errorf("forecast.prometheus.ca: %s has no certificate", c.CA), "give a file with certificates as PEM")
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	client, err := api.NewClient(api.Config{Address: c.URL, RoundTripper: &bearer{token: c.Token, next: transport}})
+	if err != nil {
+		return nil, fmt.Errorf("forecast.prometheus: %w", err)
+	}
+	return &promServer{api: prometheus.NewAPI(client), url: c.URL, timeout: c.Timeout}, nil
+}
+
+// explain says what an operator can do about an error of the server.
+func (s *promServer) explain(err error) error {
+	refused, ok := errors.AsType[*prometheus.Error](err)
+	switch {
+	case ok && refused.Type == prometheus.ErrBadData:
+		return shivx.Hint(fmt.Errorf("the query is refused: %s", refused.Msg), "try the query in the server's own page")
+	case ok && refused.Type == prometheus.ErrClient:
+		return shivx.Hint(fmt.Errorf("the server of forecast.prometheus refuses: %s", refused.Msg), "check its url and token")
+	default:
+		return shivx.Hint(fmt.Errorf("the server of forecast.prometheus does not answer: %w", err), "check its url, and that it runs")
+	}
+}
+
+// bearer adds the token, which is read anew each time: a changed one needs no restart.
+type bearer struct {
+	token string
+	next  http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if b.token == "" {
+		return b.next.RoundTrip(r)
+	}
+	token, err := config.Resolve(b.token)
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+token)
+	return b.next.RoundTrip(r)
+}
