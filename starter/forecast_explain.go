@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -50,7 +51,9 @@ type explanation struct {
 	Step        shivx.Duration    `json:"step,omitempty"`
 	Slope       float64           `json:"slope_per_hour"`
 	Mitigations []plannedRule     `json:"mitigations,omitempty"`
-	past        []shivx.TrackPoint
+	// NoPast says why the past of the series could not be read.
+	NoPast string `json:"no_past,omitempty"`
+	past   []shivx.TrackPoint
 }
 
 func (a *app) explainForecast(ctx context.Context, arg string, o explainFlags) error {
@@ -113,7 +116,12 @@ func explanationOf(ctx context.Context, c *agentClient, target shivx.SubsystemTa
 		return e, nil
 	}
 	e.Prediction = &f.Predictions[i]
-	return e, e.follow(ctx, c, query, o)
+	err := e.follow(ctx, c, query, o)
+	var coded *codeError
+	if err != nil && !errors.As(err, &coded) { // the rest can be told without the past
+		e.NoPast, err = err.Error(), nil
+	}
+	return e, err
 }
 
 // follow reads the past of the series.
@@ -181,7 +189,7 @@ func describePrediction(e *explanation) [][2]string {
 	}
 	pairs = append(pairs,
 		[2]string{"now", fmt.Sprintf("%s; it must not reach %s", u.Text(p.Value, 2), u.Text(p.Capacity, 2))},
-		[2]string{"course", trackCourse(e.past)}, [2]string{"trend", trendWords(e, u)}, [2]string{"forecast", forecastWords(p)},
+		[2]string{"course", cmp.Or(trackCourse(e.past), e.NoPast)}, [2]string{"trend", trendWords(e, u)}, [2]string{"forecast", forecastWords(p)},
 		[2]string{"reached", reachedWords(p)})
 	if p.Alert {
 		pairs = append(pairs, [2]string{"alert", "somebody should act, since " + moment(p.Since)})

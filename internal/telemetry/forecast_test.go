@@ -44,7 +44,7 @@ func (f foreseen) Predictions() []shivx.Prediction {
 func TestForecasts(t *testing.T) {
 	tel := New()
 	tel.Set(Sources{Forecast: foreseen{}, Mitigations: func() []Mitigations {
-		return []Mitigations{{"memory", shivx.OutcomePrevented, 3}, {"memory", shivx.OutcomeUseless, 1}}
+		return []Mitigations{{Subsystem: "memory", Outcome: shivx.OutcomePrevented, Count: 3}, {Subsystem: "memory", Outcome: shivx.OutcomeUseless, Count: 1}}
 	}})
 	require.NoError(t, testutil.GatherAndCompare(tel.Registry(), strings.NewReader(`
 # HELP shivx_forecast_alert 1 while somebody should act on the forecast of a series.

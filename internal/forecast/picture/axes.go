@@ -12,7 +12,7 @@ import (
 
 // clock labels a time axis, in seconds since 1970: the hour, and below it the day where that begins.
 type clock struct {
-	// most labels that have room.
+	// most labels that have room; of those with a day two thirds.
 	most int
 }
 
@@ -25,14 +25,17 @@ var spans = []time.Duration{
 
 // Ticks implements plot.Ticker.
 func (c clock) Ticks(from, to float64) []plot.Tick {
-	span := spans[len(spans)-1].Seconds()
+	span := 0.0
 	for _, s := range spans {
-		if (to-from)/s.Seconds() <= float64(c.most) {
-			span = s.Seconds()
+		most := float64(c.most)
+		if s >= 24*time.Hour {
+			most *= 2. / 3
+		}
+		if span = s.Seconds(); (to-from)/span <= most {
 			break
 		}
 	}
-	for (to-from)/span > float64(c.most) {
+	for (to-from)/span > float64(c.most)*2/3 && span >= spans[len(spans)-1].Seconds() {
 		span *= 2
 	}
 	var ticks []plot.Tick

@@ -12,12 +12,12 @@ import (
 
 // The cells of a heatmap, in points.
 const (
-	cellWidth, cellHeight = 172, 112
+	cellWidth, cellHeight = 172, 118
 	cellGap, cellMargin   = 8, 10
 	cellsPerRow           = 4
 	headRoom, footRoom    = 58, 40
 	// whyLines have room in a cell.
-	whyLines = 3
+	whyLines = 4
 )
 
 // Heatmap draws the risk of each subsystem in a grid, in the colours of risks, in the order in which they come.

@@ -122,7 +122,7 @@ func TestPictureOfASeries(t *testing.T) {
 		"memory@web-1", "shivx_host_memory_used_ratio",
 		"Now 81 %; 95 % is reached within 6 h with a probability of 91 %, probably at 17:20 UTC",
 		"measured", "capacity 95 %", "now, 14:00", "alert since 12:10", "reached from 16:35 to 18:40 (80 %)",
-		"15:00", "23 Nov UTC", "00:00", "24 Nov UTC", "60 %", "100 %",
+		"15:00", "23 Nov UTC", "03:00", "24 Nov UTC", "60 %", "100 %",
 	} {
 		require.Contains(t, all, want)
 	}
@@ -231,6 +231,7 @@ func TestNoTextIsWiderThanItsRoom(t *testing.T) {
 	require.Equal(t, "short", fit(s, "short", 100))
 	require.Equal(t, "shivx_hos…/backup\"}", fit(s, `shivx_host_filesystem_used_ratio{mountpoint="/var/backup"}`, s.Width("shivx_hos…/backup\"}")))
 	require.Equal(t, []string{"one two", "three"}, wrap(s, "one two three", s.Width("one two t"), 2))
+	require.Equal(t, []string{"one two", "three …"}, wrap(s, "one two three four five", s.Width("three …..."), 2))
 }
 
 func TestTicksAreRoundAndFew(t *testing.T) {

@@ -91,7 +91,22 @@ func wrap(s draw.TextStyle, text string, width vg.Length, lines int) []string {
 		words = words[n:]
 	}
 	if len(words) > 0 {
-		out = append(out, fit(s, strings.Join(words, " "), width))
+		out = append(out, begin(s, words, width))
 	}
 	return out
+}
+
+// begin is as much of the beginning of a text as has room.
+func begin(s draw.TextStyle, words []string, width vg.Length) string {
+	all := strings.Join(words, " ")
+	if len(all) <= longest && s.Width(all) <= width || len(words) == 1 {
+		return fit(s, all, width)
+	}
+	n := sort.Search(min(len(words), longest), func(n int) bool {
+		return s.Width(strings.Join(words[:n], " ")+" "+ellipsis) > width
+	})
+	if n <= 1 {
+		return fit(s, all, width)
+	}
+	return strings.Join(words[:n-1], " ") + " " + ellipsis
 }

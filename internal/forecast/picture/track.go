@@ -22,7 +22,7 @@ const (
 	// topRoom is that of the title, bottomRoom that of the legend.
 	topRoom, bottomRoom = 76, 50
 	// timeLabels have room below the picture.
-	timeLabels = 10
+	timeLabels = 12
 )
 
 // extent is the part of the plane that is shown: seconds since 1970, and the unit of the series.
@@ -32,6 +32,7 @@ type extent struct{ from, to, low, high float64 }
 // capacity, and since when somebody should act.
 func Track(f Format, t shivx.ForecastTrack) ([]byte, error) {
 	t.Past, t.Ahead = finitePast(t.Past), finiteAhead(t.Ahead)
+	t.Ahead = joined(t.Past, t.Ahead)
 	p := t.Prediction
 	u := unit.Of(p.Series)
 	e := extentOf(t)
@@ -43,9 +44,9 @@ func Track(f Format, t shivx.ForecastTrack) ([]byte, error) {
 		title(c, p, u)
 		body := plot.New()
 		body.BackgroundColor = nil
-		body.X.Min, body.X.Max, body.Y.Min, body.Y.Max = e.from, e.to, e.low, e.high
 		axes(body, u)
 		body.Add(lines...)
+		body.X.Min, body.X.Max, body.Y.Min, body.Y.Max = e.from, e.to, e.low, e.high
 		body.Draw(draw.Crop(c, margin, -margin, bottomRoom, -topRoom))
 		legend(c, entries(t, u, e))
 	})
@@ -105,6 +106,17 @@ func finiteAhead(all []shivx.TrackBand) []shivx.TrackBand {
 		}
 	}
 	return out
+}
+
+// joined lets the forecast begin where the past ends.
+func joined(past []shivx.TrackPoint, ahead []shivx.TrackBand) []shivx.TrackBand {
+	if len(past) == 0 || len(ahead) == 0 {
+		return ahead
+	}
+	if last := past[len(past)-1]; ahead[0].At.After(last.At) {
+		return append([]shivx.TrackBand{{At: last.At, Value: last.Value, Low: last.Value, High: last.Value}}, ahead...)
+	}
+	return ahead
 }
 
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }
