@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -80,7 +81,8 @@ func (p *promSource) name(m model.Metric) string {
 
 // promServer is a server that answers PromQL.
 type promServer struct {
-	api     prometheus.API
+	api prometheus.API
+	// url without a password.
 	url     string
 	timeout time.Duration
 }
@@ -102,7 +104,11 @@ func newPromServer(c config.ForecastServer) (*promServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("forecast.prometheus: %w", err)
 	}
-	return &promServer{api: prometheus.NewAPI(client), url: c.URL, timeout: c.Timeout}, nil
+	at := c.URL
+	if u, err := url.Parse(c.URL); err == nil {
+		at = u.Redacted()
+	}
+	return &promServer{api: prometheus.NewAPI(client), url: at, timeout: c.Timeout}, nil
 }
 
 // explain says what an operator can do about an error of the server.
@@ -112,9 +118,9 @@ func (s *promServer) explain(err error) error {
 	case ok && refused.Type == prometheus.ErrBadData:
 		return shivx.Hint(fmt.Errorf("the query is refused: %s", refused.Msg), "try the query in the server's own page")
 	case ok && refused.Type == prometheus.ErrClient:
-		return shivx.Hint(fmt.Errorf("the server of forecast.prometheus refuses: %s", refused.Msg), "check its url and token")
+		return shivx.Hint(fmt.Errorf("the Prometheus server %s refuses: %s", s.url, refused.Msg), "check its url and token")
 	default:
-		return shivx.Hint(fmt.Errorf("the server of forecast.prometheus does not answer: %w", err), "check its url, and that it runs")
+		return shivx.Hint(fmt.Errorf("the Prometheus server %s does not answer: %w", s.url, err), "check its url, and that it runs")
 	}
 }
 
