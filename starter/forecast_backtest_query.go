@@ -38,7 +38,7 @@ const (
 )
 
 // tokenVariable holds the token for a Prometheus that is named by a flag.
-const tokenVariable = "PROMETHEUS_TOKEN" //nolint:gosec // the name of a variable
+const tokenVariable = "PROMETHEUS_TOKEN"
 
 // backtestQuery judges the series of a query.
 func (a *app) backtestQuery(ctx context.Context, args []string, p prometheusFlags, t backtest.Task, horizon time.Duration, bounded bool) error {

@@ -2,7 +2,7 @@
 // its capacity, and learns from what came true.
 //
 // It needs no Temporal. Series come from the host's own history, from a server that answers PromQL, or are measured here. Their
-// models live in memory: after a restart they are made anew from the last five days. What cannot be made
+// models live in memory: after a restart they are made anew from what was measured before. What cannot be made
 // anew is kept below one folder, each file written whole: what was said and is not yet seen to have come true, how it came true
 // before, which alerts are open, and what was forecast without an action that was taken. All of it can be lost: the forecasts go on.
 //
@@ -169,13 +169,16 @@ func (e *Engine) Look(ctx context.Context) error {
 	defer e.looking.Unlock()
 	now := e.o.Now()
 	e.figures = e.figures[:0]
+	if e.prometheus != nil {
+		e.prometheus.away.Store(nil)
+	}
 	for _, s := range e.subsystems {
 		e.mu.Lock()
 		s.cut = 0
 		over := e.over(s)
 		e.mu.Unlock()
 		for _, f := range s.feeds {
-			err := f.pull(ctx, now, s.Step, func(got []reading) {
+			err := f.pull(ctx, now, s.Subsystem, func(got []reading) {
 				e.mu.Lock()
 				defer e.mu.Unlock()
 				s.take(f, got, over)
@@ -238,9 +241,11 @@ func (e *Engine) predictAll(now time.Time) bool {
 			changed = e.judge(s, t, now) || changed
 			s.decide(t, now)
 		}
-		if s.cut > 0 {
-			e.log.Warn("a subsystem has more series than are watched", "subsystem", s.Name, "watched", maxSeries, "left_out", s.cut)
+		if s.cut > 0 && !s.cutSaid {
+			e.log.Warn("a subsystem has more series than are watched", "subsystem", s.Name, "watched", maxSeries, "left_out", s.cut,
+				"hint", "take series together by a query, or match fewer")
 		}
+		s.cutSaid = s.cut > 0
 	}
 	return changed
 }

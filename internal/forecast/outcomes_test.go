@@ -165,4 +165,3 @@ func TestKeptStateIsJSONOfNumbers(t *testing.T) {
 	require.NoError(t, json.Unmarshal(data, &back))
 	require.Equal(t, s.engine.subsystems[0].learn, back.Subsystems["disk"].Learn)
 }
-

@@ -2,9 +2,11 @@ package forecast
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,9 +88,10 @@ func TestPrometheusToken(t *testing.T) {
 		_, _ = w.Write([]byte(`{"status":"success","data":{"resultType":"matrix","result":[]}}`))
 	}))
 	defer server.Close()
-	t.Setenv("PROMETHEUS_TOKEN", "letters")
 	s := newStand(t)
-	s.o.Rules.Prometheus = &config.ForecastServer{URL: server.URL, Token: "env:PROMETHEUS_TOKEN", Timeout: time.Second}
+	token := t.TempDir() + "/token"
+	testenv.WriteFile(t, token, "letters\n")
+	s.o.Rules.Prometheus = &config.ForecastServer{URL: server.URL, Token: "file:" + token, Timeout: time.Second}
 	s.o.Rules.Subsystems = []config.Subsystem{queried("up", 0)}
 	s.start()
 	s.look()
@@ -97,6 +100,32 @@ func TestPrometheusToken(t *testing.T) {
 	refuse = false
 	s.look()
 	require.Equal(t, unmeasured, s.engine.Heatmap().Risks[0].Missing)
+}
+
+// TestPrometheusHangs: one look waits for it once, however many queries there are.
+func TestPrometheusHangs(t *testing.T) {
+	asked := atomic.Int32{}
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // else the end of the request is not seen
+		asked.Add(1)
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	s := newStand(t)
+	s.o.Rules.Prometheus = &config.ForecastServer{URL: server.URL, Timeout: 50 * time.Millisecond}
+	for i := range 5 {
+		one := queried("up", 0)
+		one.Name = fmt.Sprint("s", i)
+		s.o.Rules.Subsystems = append(s.o.Rules.Subsystems, one)
+	}
+	s.start()
+	s.look()
+	require.EqualValues(t, 1, asked.Load())
+	for _, r := range s.engine.Heatmap().Risks {
+		require.Contains(t, r.Missing, "does not answer")
+	}
+	s.look()
+	require.EqualValues(t, 2, asked.Load(), "the next look asks again")
 }
 
 func TestPrometheusCA(t *testing.T) {

@@ -17,6 +17,9 @@ func leaking(t *testing.T) (*stand, func(at time.Time)) {
 	s := newStand(t, sharesOf("disk", "used_ratio"))
 	grows := leak(24*time.Hour, 0.3, 0.03, noise(1))
 	measure := func(at time.Time) { s.memory.add(at, "used_ratio", nil, grows(at)) }
+	for ; s.now.Before(begin.Add(22 * time.Hour)); s.now = s.now.Add(time.Minute) {
+		measure(s.now)
+	}
 	require.True(t, s.run(begin.Add(48*time.Hour), measure, func() bool { return s.engine.Heatmap().Risks[0].Alert }))
 	return s, measure
 }
@@ -44,6 +47,20 @@ func TestRestart(t *testing.T) {
 	s.now = s.now.Add(time.Minute)
 	s.run(s.now.Add(30*time.Minute), measure, nil)
 	require.Len(t, s.records(), 1)
+}
+
+// TestGoneMeanwhile: an alert of a file system that is not there after a restart closes, once.
+func TestGoneMeanwhile(t *testing.T) {
+	s, _ := leaking(t)
+	s.memory.series = nil
+	s.start()
+	s.look()
+	require.True(t, s.engine.Predictions()[0].Alert)
+	for end := s.now.Add(2 * time.Hour); s.now.Before(end); s.now = s.now.Add(5 * time.Minute) {
+		s.look()
+	}
+	require.False(t, s.engine.Predictions()[0].Alert)
+	require.Len(t, s.records(), 2)
 }
 
 // TestOutcomesOfTheTimeAway: what came true while no agent ran is known by what was measured, and counts.

@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/internal/config"
 )
 
 // Point is what was measured at a time, or over the step that begins then.
@@ -59,11 +62,23 @@ func seriesName(name string, labels map[string]string) string {
 
 // The bounds of reading a longer past.
 const (
-	// past is how much is read when nothing is known of a series: what the models look back at.
-	past = 5 * 24 * time.Hour
-	// chunk is how much of it is read at once.
-	chunk = 6 * time.Hour
+	// pastSteps is how many steps are read when nothing is known of a series, for no more than pastTime; of a load that comes and goes
+	// with the hours of weekdays and weekends for loadTime.
+	pastSteps = 7200
+	pastTime  = 5 * 24 * time.Hour
+	loadTime  = 14 * 24 * time.Hour
+	// chunkSteps and chunkTime are how much of it is read at once.
+	chunkSteps = 5000
+	chunkTime  = 6 * time.Hour
 )
+
+// past is how long before now is read what was measured of a subsystem when nothing is known of it.
+func past(s config.Subsystem) time.Duration {
+	if s.Model == string(shivx.ForecastSpike) {
+		return loadTime
+	}
+	return min(pastTime, pastSteps*s.Step)
+}
 
 // feed is a source and how far it was read.
 type feed struct {
@@ -76,9 +91,9 @@ type feed struct {
 }
 
 // pull reads what is new up to now and hands it over: first what is long past, by steps, then the rest.
-func (f *feed) pull(ctx context.Context, now time.Time, step time.Duration, take func([]reading)) error {
-	from := f.next
-	if oldest := now.Add(-past); from.Before(oldest) {
+func (f *feed) pull(ctx context.Context, now time.Time, s config.Subsystem, take func([]reading)) error {
+	from, step := f.next, s.Step
+	if oldest := now.Add(-past(s)); from.Before(oldest) {
 		from = oldest
 	}
 	if from.After(now) { // the clock went back; the models see to it
@@ -87,7 +102,7 @@ func (f *feed) pull(ctx context.Context, now time.Time, step time.Duration, take
 	whole := floor(now, step)
 	for whole.Sub(from) > 4*step {
 		from = floor(from, step)
-		end := minTime(from.Add(max(chunk.Truncate(step), step)), whole)
+		end := minTime(from.Add(max(min(chunkTime, chunkSteps*step).Truncate(step), step)), whole)
 		got, err := f.source.read(ctx, from, end.Add(-time.Millisecond), step)
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/api"
@@ -31,9 +32,6 @@ type promSource struct {
 func (p *promSource) read(ctx context.Context, from, to time.Time, step time.Duration) ([]reading, error) {
 	if step <= 0 {
 		step = p.every
-		if from.Before(to.Add(-past)) {
-			from = to
-		}
 	}
 	if first := floor(from, step); first.Before(from) {
 		from = first.Add(step)
@@ -41,11 +39,9 @@ func (p *promSource) read(ctx context.Context, from, to time.Time, step time.Dur
 	if from.After(to) {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.server.timeout)
-	defer cancel()
-	value, _, _, err := p.server.api.QueryRange(ctx, p.query, prometheus.Range{Start: from, End: to, Step: step})
+	value, err := p.server.ask(ctx, p.query, prometheus.Range{Start: from, End: to, Step: step})
 	if err != nil {
-		return nil, p.server.explain(err)
+		return nil, err
 	}
 	matrix, ok := value.(model.Matrix)
 	if !ok {
@@ -85,6 +81,32 @@ type promServer struct {
 	// url without a password.
 	url     string
 	timeout time.Duration
+	// away is why it did not answer in this look: others need not wait for it.
+	away atomic.Pointer[error]
+}
+
+func (s *promServer) ask(ctx context.Context, query string, r prometheus.Range) (model.Value, error) {
+	if away := s.away.Load(); away != nil {
+		return nil, *away
+	}
+	limited, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	value, _, _, err := s.api.QueryRange(limited, query, r)
+	if err == nil {
+		return value, nil
+	}
+	refused, answered := errors.AsType[*prometheus.Error](err)
+	switch {
+	case answered && refused.Type == prometheus.ErrBadData:
+		return nil, shivx.Hint(fmt.Errorf("the query is refused: %s", refused.Msg), "try the query in the server's own page")
+	case answered && refused.Type == prometheus.ErrClient:
+		return nil, shivx.Hint(fmt.Errorf("the Prometheus server %s refuses: %s", s.url, refused.Msg), "check its url and token")
+	}
+	err = shivx.Hint(fmt.Errorf("the Prometheus server %s does not answer: %w", s.url, err), "check its url, and that it runs")
+	if !answered && ctx.Err() == nil {
+		s.away.Store(&err)
+	}
+	return nil, err
 }
 
 func newPromServer(c config.ForecastServer) (*promServer, error) {
@@ -109,19 +131,6 @@ func newPromServer(c config.ForecastServer) (*promServer, error) {
 		at = u.Redacted()
 	}
 	return &promServer{api: prometheus.NewAPI(client), url: at, timeout: c.Timeout}, nil
-}
-
-// explain says what an operator can do about an error of the server.
-func (s *promServer) explain(err error) error {
-	refused, ok := errors.AsType[*prometheus.Error](err)
-	switch {
-	case ok && refused.Type == prometheus.ErrBadData:
-		return shivx.Hint(fmt.Errorf("the query is refused: %s", refused.Msg), "try the query in the server's own page")
-	case ok && refused.Type == prometheus.ErrClient:
-		return shivx.Hint(fmt.Errorf("the Prometheus server %s refuses: %s", s.url, refused.Msg), "check its url and token")
-	default:
-		return shivx.Hint(fmt.Errorf("the Prometheus server %s does not answer: %w", s.url, err), "check its url, and that it runs")
-	}
 }
 
 // bearer adds the token, which is read anew each time: a changed one needs no restart.

@@ -20,8 +20,6 @@ import (
 type memory struct {
 	series []Series
 	err    error
-	// asked counts the queries.
-	asked int
 }
 
 func (m *memory) add(at time.Time, name string, labels map[string]string, v float64) {
@@ -42,7 +40,6 @@ func (m *memory) keep(at time.Time, figures []vitals.Figure) {
 
 // Query implements History.
 func (m *memory) Query(_ context.Context, name string, labels map[string]string, from, to time.Time, step time.Duration) ([]Series, error) {
-	m.asked++
 	if m.err != nil {
 		return nil, m.err
 	}
@@ -95,9 +92,10 @@ type stand struct {
 
 var begin = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 
-// newStand builds one with the subsystems alone.
+// newStand builds one with the subsystems alone. Its test runs beside others: all of them wait for the disk.
 func newStand(t *testing.T, subsystems ...config.Subsystem) *stand {
 	t.Helper()
+	t.Parallel()
 	s := &stand{t: t, now: begin, memory: &memory{}, path: t.TempDir() + "/operational_ledger.ndjson"}
 	t.Cleanup(func() { require.NoError(t, s.ledger.Close()) })
 	rules := config.Default().Forecast

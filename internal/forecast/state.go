@@ -111,7 +111,7 @@ func (e *Engine) load() {
 	}
 	for _, s := range e.subsystems {
 		if k, ok := kept.Subsystems[s.Name]; ok {
-			s.restore(k)
+			s.restore(k, e.o.Now())
 		}
 	}
 }
@@ -125,8 +125,9 @@ func (e *Engine) setAside(path string, err error) {
 	}
 }
 
-// restore takes over what was kept of a subsystem, as far as it is the same one.
-func (s *subsystem) restore(k keptSubsystem) {
+// restore takes over what was kept of a subsystem, as far as it is the same one. A series that is not measured any more is so from
+// now on.
+func (s *subsystem) restore(k keptSubsystem, now time.Time) {
 	if k.Model != s.Model || k.Horizon != s.Horizon {
 		return
 	}
@@ -141,7 +142,7 @@ func (s *subsystem) restore(k keptSubsystem) {
 		if err != nil || len(s.series) >= maxSeries {
 			return
 		}
-		t.pending = of.Pending
+		t.pending, t.newest = of.Pending, now
 		if n := len(t.pending); n > 0 {
 			t.decidedAt = t.pending[n-1].At
 		}

@@ -23,8 +23,9 @@ type subsystem struct {
 	series map[string]*tracker
 	// order has the names as they came, which is the order of what is told.
 	order []string
-	// cut is how many series there were beyond maxSeries in the last look.
-	cut int
+	// cut is how many series there were beyond maxSeries in the last look; cutSaid says that somebody was told.
+	cut     int
+	cutSaid bool
 	// acted is until when nothing is learned, for something was done about the forecasts.
 	acted time.Time
 

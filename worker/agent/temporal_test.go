@@ -52,7 +52,7 @@ func keywords(names ...string) map[string]enumspb.IndexedValueType {
 }
 
 func ourAttributes() map[string]enumspb.IndexedValueType {
-	out := keywords(shivx.AttrComponent, shivx.AttrHost, shivx.AttrRunbook, shivx.AttrOutcome, shivx.AttrSet)
+	out := keywords(shivx.AttrComponent, shivx.AttrHost, shivx.AttrRunbook, shivx.AttrOutcome, shivx.AttrSet, shivx.AttrSubsystem)
 	out[shivx.AttrChanged] = enumspb.INDEXED_VALUE_TYPE_DATETIME
 	return out
 }
@@ -149,7 +149,7 @@ func TestWorkersThatCannotStartAreTriedAgain(t *testing.T) {
 func TestSearchAttributesWithoutTheOperatorService(t *testing.T) {
 	text, word := ourAttributes(), ourAttributes()
 	word[shivx.AttrChanged] = enumspb.INDEXED_VALUE_TYPE_KEYWORD
-	fields := keywords("Keyword01", "Keyword02", "Keyword03", "Keyword04", "Keyword05")
+	fields := keywords("Keyword01", "Keyword02", "Keyword03", "Keyword04", "Keyword05", "Keyword06")
 	fields["Datetime01"] = enumspb.INDEXED_VALUE_TYPE_DATETIME
 	text[shivx.AttrHost] = enumspb.INDEXED_VALUE_TYPE_TEXT
 	refused := status.Error(codes.PermissionDenied, "not for you")
@@ -168,7 +168,7 @@ func TestSearchAttributesWithoutTheOperatorService(t *testing.T) {
 		"refused and of another type": {&frontend{operator: refused, keys: text},
 			"ShivxHost of namespace default has the type Text, not Keyword"},
 		"in numbered fields": {&frontend{operator: refused, keys: fields, aliases: map[string]string{
-			"Keyword01": shivx.AttrComponent, "Keyword02": shivx.AttrHost, "Keyword03": shivx.AttrRunbook, "Keyword04": shivx.AttrOutcome, "Keyword05": shivx.AttrSet,
+			"Keyword01": shivx.AttrComponent, "Keyword02": shivx.AttrHost, "Keyword03": shivx.AttrRunbook, "Keyword04": shivx.AttrOutcome, "Keyword05": shivx.AttrSet, "Keyword06": shivx.AttrSubsystem,
 			"Datetime01": shivx.AttrChanged}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
