@@ -79,7 +79,7 @@ func reached(at, low, high time.Time) string {
 	switch {
 	case at.IsZero():
 		return ""
-	case low.IsZero() || high.IsZero():
+	case low.IsZero() || high.IsZero() || high.Sub(low) < time.Minute:
 		return minute(at, time.Now())
 	}
 	return fmt.Sprintf("%s (%s to %s)", minute(at, time.Now()), minute(low, at), minute(high, at))
