@@ -284,7 +284,7 @@ func recordRow(r record) []cell {
 		at = r.Timestamp.Local().Format(time.DateTime)
 	}
 	return []cell{
-		text(strconv.FormatUint(r.Seq, 10)), text(at), {r.EventType, severityStyles[r.Severity]}, text(cmp.Or(r.Component, r.Set, r.Subsystem)),
+		text(strconv.FormatUint(r.Seq, 10)), text(at), {r.EventType, severityStyles[r.Severity]}, text(orElse(r.Component, orElse(r.Set, r.Subsystem))),
 		text(what), text(outcome), text(took(time.Duration(r.DurationMS) * time.Millisecond)), text(r.Message),
 	}
 }
