@@ -121,6 +121,30 @@ func TestDiskRotatesAtTheLastByte(t *testing.T) {
 	require.Zero(t, info.Size())
 }
 
+// TestDiskLosesNothingWithoutRoom: where no place can be given up piece by piece, a log that finds no room for its copy
+// stays as it is.
+func TestDiskLosesNothingWithoutRoom(t *testing.T) {
+	b := newBin(t)
+	b.dir = filepath.Join(t.TempDir(), "disk")
+	testenv.Tmpfs(t, b.dir, "size=4m")
+	text := logLines(150_000)
+	path := b.dir + "/app.log"
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	n, err := f.WriteString(text)
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	r := &rotation{codec: codecs()["gzip"], log: f, whole: true}
+	r.part, err = os.Create(b.dir + "/part")
+	require.NoError(t, err)
+	require.ErrorIs(t, roomError(path, r.copy(ctx(t))), errNoRoom)
+	require.Zero(t, r.kept)
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, text[:n], string(data))
+	require.NoError(t, r.part.Close())
+	require.NoError(t, f.Close())
+}
+
 func TestDiskKeepsTheNewestRotatedLogs(t *testing.T) {
 	b := newBin(t)
 	for i := range 5 {

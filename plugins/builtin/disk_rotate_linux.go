@@ -19,8 +19,8 @@ type rotation struct {
 	log, part *os.File
 	// at is the place in the log up to which all is copied; kept the length of the copy so far.
 	at, kept int64
-	// whole says that the file system punches no holes.
-	whole bool
+	// whole says that the file system punches no holes, given that a piece was given up before.
+	whole, given bool
 	// lost is what could neither be copied nor left where it was.
 	lost int64
 }
@@ -59,7 +59,7 @@ func (c *cleaning) copyLog(ctx context.Context, t *tree, o logFiles, f found, su
 	err = r.copy(ctx)
 	if r.kept == 0 {
 		err = errors.Join(err, unix.Unlinkat(fd, partName, 0))
-	} else if err == nil || !r.whole {
+	} else if err == nil || r.given {
 		_, renamed := renameFree(fd, partName, base+r.suffix)
 		err = errors.Join(err, renamed)
 	} else {
@@ -178,7 +178,7 @@ func (r *rotation) write(packed []byte) error {
 // punch gives up the place of the next n bytes of the log.
 func (r *rotation) punch(n int64) bool {
 	err := unix.Fallocate(int(r.log.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, r.at, n)
-	r.whole = r.whole || err != nil
+	r.whole, r.given = r.whole || err != nil, r.given || err == nil
 	return err == nil
 }
 
