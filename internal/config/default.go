@@ -21,7 +21,7 @@ func Default() *Config {
 	cfg.Resilience.FlagsFile = cfg.flagsFile()
 	cfg.Golden.Store.Path = cfg.goldenPath()
 	cfg.Golden.Sets = defaultSets("", "")
-	cfg.Forecast.Subsystems = hostSubsystems()
+	cfg.Forecast.Subsystems = hostSubsystems(cfg.Forecast.Every)
 	return cfg
 }
 

@@ -83,7 +83,7 @@ type Subsystem struct {
 	// Horizon is how far ahead is looked.
 	Horizon time.Duration `yaml:"horizon" default:"(6h for exhaustion, else 1h)" rule:"positive"`
 	// Step is the time that one value stands for; a horizon has 6 to 288 of them.
-	Step time.Duration `yaml:"step" default:"(a 72nd of the horizon)" rule:"positive"`
+	Step time.Duration `yaml:"step" default:"(a 72nd of the horizon, but not less than every)" rule:"positive"`
 	// Limits of its mitigations.
 	Limits SubsystemLimits `yaml:"limits"`
 	// Mitigations in the order in which they are tried; without any, people see the risk and nothing is done.

@@ -48,7 +48,7 @@ func (d *decoder) checkForecast() {
 		seen.add(&s.Name, s.Name, "subsystem")
 		d.checkSubsystem(s)
 	}
-	f.Subsystems = withHost(f.Subsystems)
+	f.Subsystems = withHost(f.Subsystems, f.Every)
 }
 
 func (d *decoder) checkCosts(c *ForecastCosts) {

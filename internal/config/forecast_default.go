@@ -18,7 +18,7 @@ const (
 const shareCapacity = 0.95
 
 // hostSubsystems are those of every host. Mounts that are listed in resilience.monitor have a series each.
-func hostSubsystems() []Subsystem {
+func hostSubsystems(every time.Duration) []Subsystem {
 	history := func(name, of string) []SubsystemSeries { return []SubsystemSeries{{History: name, Of: of}} }
 	all := []Subsystem{
 		{Name: "cpu", Model: "spike", Series: history("shivx_host_cpu_used_ratio", ""), Step: time.Minute},
@@ -34,13 +34,13 @@ func hostSubsystems() []Subsystem {
 		s := Subsystem{}
 		setDefaults(reflect.ValueOf(&s).Elem())
 		all[i].Enabled, all[i].Limits = s.Enabled, s.Limits
-		all[i].complete()
+		all[i].complete(every)
 	}
 	return all
 }
 
-// complete fills what follows from the model.
-func (s *Subsystem) complete() {
+// complete fills what follows from the model, and from the time between two looks.
+func (s *Subsystem) complete(every time.Duration) {
 	if s.Horizon == 0 {
 		s.Horizon = time.Hour
 		if s.Model == "exhaustion" {
@@ -48,7 +48,7 @@ func (s *Subsystem) complete() {
 		}
 	}
 	if s.Step == 0 {
-		s.Step = s.Horizon / defaultSteps
+		s.Step = max(s.Horizon/defaultSteps, min(every, s.Horizon/leastSteps))
 	}
 	for i := range s.Series {
 		if x := &s.Series[i]; x.What == "" {
@@ -92,10 +92,11 @@ func (s *Subsystem) shares() bool {
 func (d *decoder) inheritForecast() {
 	f := &d.cfg.Forecast
 	if !d.has(&f.Subsystems) {
-		return // those of the host are complete
+		f.Subsystems = hostSubsystems(f.Every)
+		return
 	}
 	of := map[string]Subsystem{}
-	for _, s := range hostSubsystems() {
+	for _, s := range hostSubsystems(f.Every) {
 		of[s.Name] = s
 	}
 	for i := range f.Subsystems {
@@ -103,7 +104,7 @@ func (d *decoder) inheritForecast() {
 		if base, ok := of[s.Name]; ok {
 			d.inheritSubsystem(s, base)
 		}
-		s.complete()
+		s.complete(f.Every)
 		for j := range s.Mitigations {
 			if m := &s.Mitigations[j]; !d.has(&m.Name) {
 				m.Name = cmp.Or(m.Plugin, m.Heal)
@@ -134,13 +135,13 @@ func (d *decoder) inheritSubsystem(s *Subsystem, base Subsystem) {
 }
 
 // withHost returns the subsystems of the file behind those of the host that it does not name.
-func withHost(said []Subsystem) []Subsystem {
+func withHost(said []Subsystem, every time.Duration) []Subsystem {
 	named := map[string]bool{}
 	for _, s := range said {
 		named[s.Name] = true
 	}
 	var all []Subsystem
-	for _, s := range hostSubsystems() {
+	for _, s := range hostSubsystems(every) {
 		if !named[s.Name] {
 			all = append(all, s)
 		}

@@ -68,6 +68,23 @@ func TestChangedSubsystemOfTheHost(t *testing.T) {
 	require.Equal(t, 5*time.Minute, network.Step)
 }
 
+// TestStepsAreNotShorterThanLooks, unless the horizon asks for it.
+func TestStepsAreNotShorterThanLooks(t *testing.T) {
+	cfg, err := Parse("shivx.yaml", []byte(minimal+`forecast:
+  every: 2m
+  subsystems:
+    - {name: a, model: exhaustion, horizon: 1h, series: [{path: /srv}]}
+    - {name: b, model: exhaustion, horizon: 6m, series: [{path: /srv}]}
+`), testKnown)
+	require.NoError(t, err)
+	a, _ := cfg.Forecast.Subsystem("a")
+	require.Equal(t, 2*time.Minute, a.Step)
+	b, _ := cfg.Forecast.Subsystem("b")
+	require.Equal(t, time.Minute, b.Step)
+	memory, _ := cfg.Forecast.Subsystem("memory")
+	require.Equal(t, 5*time.Minute, memory.Step)
+}
+
 func TestBlackouts(t *testing.T) {
 	berlin := func(s string) time.Time {
 		at, err := time.ParseInLocation("2006-01-02 15:04", s, must(time.LoadLocation("Europe/Berlin")))
