@@ -201,19 +201,32 @@ func (c *agentClient) get(ctx context.Context, path string, out any) error {
 
 // send sends body as JSON, if it is not nil, and decodes the answer into out, if it is not nil.
 func (c *agentClient) send(ctx context.Context, method, path string, body, out any) error {
+	b, err := c.exchange(ctx, method, path, body, "application/json")
+	if err != nil || out == nil || b == nil {
+		return err
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return c.stranger(fmt.Errorf("its answer cannot be read: %w", err))
+	}
+	return nil
+}
+
+// exchange sends body as JSON, if it is not nil, and returns the body of the answer, which is to be of a media type; nil
+// when there is none.
+func (c *agentClient) exchange(ctx context.Context, method, path string, body any, accept string) ([]byte, error) {
 	var content io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
 		if err != nil {
-			return fmt.Errorf("write the request: %w", err)
+			return nil, fmt.Errorf("write the request: %w", err)
 		}
 		content = bytes.NewReader(b)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base.String()+path, content)
 	if err != nil {
-		return fmt.Errorf("ask the agent: %w", err)
+		return nil, fmt.Errorf("ask the agent: %w", err)
 	}
-	req.Header.Set("Accept", "application/json, application/problem+json")
+	req.Header.Set("Accept", accept+", application/problem+json")
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -225,23 +238,23 @@ func (c *agentClient) send(ctx context.Context, method, path string, body, out a
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return c.silent(ctx, err)
+		return nil, c.silent(ctx, err)
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return c.silent(ctx, err)
+		return nil, c.silent(ctx, err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return c.refusal(resp, b)
+		return nil, c.refusal(resp, b)
 	}
-	if out == nil || resp.StatusCode == http.StatusNoContent {
-		return nil
+	if resp.StatusCode == http.StatusNoContent {
+		return nil, nil
 	}
-	if err := json.Unmarshal(b, out); err != nil {
-		return c.stranger(fmt.Errorf("its answer cannot be read: %w", err))
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); strings.HasPrefix(accept, "image/") && kind != accept {
+		return nil, c.stranger(fmt.Errorf("it sends %q, not a picture", kind))
 	}
-	return nil
+	return b, nil
 }
 
 // silent is the error of an agent that does not answer.

@@ -18,8 +18,9 @@ import (
 func (a *app) forecastBacktestCommand() *cobra.Command {
 	var t backtest.Task
 	var horizon time.Duration
+	var server prometheusFlags
 	c := &cobra.Command{
-		Use: "backtest [DIR | --capacity C FILE...]", Short: "Judge forecasts on what has been, beside simpler ones",
+		Use: "backtest [DIR | --capacity C FILE... | --capacity C --query PROMQL]", Short: "Judge forecasts on what has been, beside simpler ones",
 		Long: `Runs forecasts over series whose end is known and prints how right they were, beside predict_linear of Prometheus over
 1, 6 and 24 hours, a fixed threshold at 85 % of the capacity, and what followed at the same time yesterday.
 
@@ -27,7 +28,11 @@ With --capacity it judges your own series: CSV files (gzip too) of rows "timesta
 series reaches the capacity from below is an event; an alert is right when one comes within the horizon. Decisions are
 made at every step below the capacity, from the 49th on.
 
-Without, it judges a folder of labelled data, by the measures in its README: leaks/, series/ and nab/, what there is of it.
+With --query the series are those of a query to the Prometheus server at --prometheus, or else the one of forecast.prometheus
+in the agent's configuration: its value at each step of the time since --since. A query such as avg_over_time(x[5m]) averages.
+$PROMETHEUS_TOKEN is sent as a bearer token.
+
+Without --capacity, it judges a folder of labelled data, by the measures in its README: leaks/, series/ and nab/, what there is of it.
 The folder is shared/data in this folder or one above it, if none is named.
 
   F1          of the alerts; with precision and recall
@@ -40,13 +45,18 @@ The folder is shared/data in this folder or one above it, if none is named.
   off         calibration error: how far probabilities are from frequencies`,
 		Example: `  shivx forecast backtest --capacity 1.0 --horizon 6h memory.csv
   shivx forecast backtest --capacity 90 --horizon 1h -o json disk-*.csv | jq '.files[].scores[0].f1'
+  shivx forecast backtest --capacity 0.95 --prometheus http://127.0.0.1:9090 --query 'instance:memory_used:ratio' --since 14d
   shivx forecast backtest ../shared/data`,
 	}
 	f := c.Flags()
 	f.Float64Var(&t.Capacity, "capacity", 0, "the level that must not be reached, in the unit of the series")
 	f.DurationVar(&horizon, "horizon", 6*time.Hour, "how far to look ahead")
 	f.DurationVar(&t.Step, "step", 5*time.Minute, "the time that one value stands for; values of one step are averaged")
+	server.add(f)
 	c.RunE = a.does(func(cmd *cobra.Command, args []string) error {
+		if server.asked(f) {
+			return a.backtestQuery(cmd.Context(), args, server, t, horizon, f.Changed("capacity"))
+		}
 		if f.Changed("capacity") {
 			if err := backtestTask(&t, horizon, args); err != nil {
 				return err
@@ -191,8 +201,12 @@ func (a *app) backtestNAB(ctx context.Context, dir string, out *backtested) erro
 
 func backtestTask(t *backtest.Task, horizon time.Duration, files []string) error {
 	if len(files) == 0 {
-		return hint(usagef("--capacity needs a file to judge"), "name the CSV files to judge")
+		return hint(usagef("--capacity needs a file to judge"), "name the CSV files to judge, or a --query to Prometheus")
 	}
+	return backtestHorizon(t, horizon)
+}
+
+func backtestHorizon(t *backtest.Task, horizon time.Duration) error {
 	if t.Step <= 0 {
 		return hint(usagef("--step %v is no length of a step", t.Step), "write a duration such as 5m")
 	}

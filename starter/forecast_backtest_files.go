@@ -12,39 +12,63 @@ import (
 	"github.com/shivx/shivx/internal/backtest"
 )
 
-// backtestedFile is how forecasters did on a series of the user.
+// backtestedFile is how forecasters did on a series of the user, of a file or of a query.
 type backtestedFile struct {
-	File   string              `json:"file"`
+	File   string              `json:"file,omitempty"`
+	Series string              `json:"series,omitempty"`
 	Steps  int                 `json:"steps"`
 	Scores []backtest.OwnScore `json:"scores"`
 }
 
 // backtestFiles judges series of the user.
 func (a *app) backtestFiles(ctx context.Context, files []string, t backtest.Task) error {
-	o := forecasting.Options{Capacity: t.Capacity, Horizon: t.Step * time.Duration(t.Horizon), Step: t.Step}
-	if err := o.Check(); err != nil {
-		return badBreach(err)
+	if err := checkTask(t); err != nil {
+		return err
 	}
 	var out backtested
-	contenders := backtest.RecurrentContenders()
 	for _, file := range files {
 		values, err := backtestFile(ctx, file, t)
 		if err != nil {
 			return err
 		}
-		err = a.judging(file, len(contenders), func(j backtest.Judge) error {
-			scores, err := j.Own(ctx, values, t, contenders)
-			out.Files = append(out.Files, backtestedFile{file, len(values), scores})
+		if err := a.backtestOwn(ctx, &out, backtestedFile{File: file}, values, t); err != nil {
 			return err
-		})
-		if err != nil {
-			return backtestError(file, err)
 		}
 	}
+	return a.backtestShown(&out)
+}
+
+// checkTask says whether anything can be forecast by what is asked.
+func checkTask(t backtest.Task) error {
+	o := forecasting.Options{Capacity: t.Capacity, Horizon: t.Step * time.Duration(t.Horizon), Step: t.Step}
+	if err := o.Check(); err != nil {
+		return badBreach(err)
+	}
+	return nil
+}
+
+// backtestOwn judges one series of the user.
+func (a *app) backtestOwn(ctx context.Context, out *backtested, one backtestedFile, values []float64, t backtest.Task) error {
+	contenders := backtest.RecurrentContenders()
+	err := a.judging(one.name(), len(contenders), func(j backtest.Judge) (err error) {
+		one.Steps = len(values)
+		one.Scores, err = j.Own(ctx, values, t, contenders)
+		return err
+	})
+	if err != nil {
+		return backtestError(one.name(), err)
+	}
+	out.Files = append(out.Files, one)
+	return nil
+}
+
+func (f backtestedFile) name() string { return f.File + f.Series }
+
+func (a *app) backtestShown(out *backtested) error {
 	if a.json() {
 		return a.document(out)
 	}
-	a.backtestTables(&out)
+	a.backtestTables(out)
 	return nil
 }
 

@@ -55,7 +55,7 @@ func (a *app) backtestTables(b *backtested) {
 
 func (a *app) backtestFileTable(f backtestedFile) {
 	s := f.Scores[0]
-	a.out.printf("%s: %s, %s, %s, %d of them positive", f.File, count(f.Steps, "step"), count(s.Events, "event"), count(s.Decisions, "decision"), s.Positives)
+	a.out.printf("%s: %s, %s, %s, %d of them positive", f.name(), count(f.Steps, "step"), count(s.Events, "event"), count(s.Decisions, "decision"), s.Positives)
 	t := backtestTable("CAUGHT", "LEAD", "TIME", "COVERED")
 	for _, s := range f.Scores {
 		t.add(cells(append(scoreTexts(s.Forecaster, &s.Score), percent(s.Caught), minutes(s.Lead), ratio(s.TimeError), percent(s.Coverage))...)...)

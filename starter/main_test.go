@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 			"append":   appendTo,
 			"code":     code,
 			"agent":    serveAgent,
+			"faults":   serveFaults,
 		},
 	})
 }

@@ -24,6 +24,7 @@ const (
 	green  style = "32"
 	yellow style = "33"
 	cyan   style = "36"
+	orange style = "38;5;208"
 )
 
 // screen is where text for people goes. All text is cleaned on its way (see clean).

@@ -18,7 +18,7 @@ import (
 // sample turns a route's pattern into a path.
 func sample(pattern string) string {
 	return strings.NewReplacer("{$}", "", "{name}", "chat", "{key}", "chat", "{file}", "status.css", "{source...}", "203.0.113.7",
-		"{id}", "t1").Replace(pattern)
+		"{id}", "t1", "/api/faults/tracks", "/api/faults/tracks?subsystem=memory").Replace(pattern)
 }
 
 func TestEveryRouteAnswersItsRoleAndNoSmallerOne(t *testing.T) {

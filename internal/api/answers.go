@@ -62,7 +62,7 @@ func write(w http.ResponseWriter, status int, contentType []string, body []byte)
 	h["X-Content-Type-Options"] = noSniff
 	w.WriteHeader(status)
 	// The client is gone when this fails; there is nobody to tell.
-	_, _ = w.Write(body)
+	_, _ = w.Write(body) //nolint:gosec // JSON, pages of html/template, pictures whose texts are escaped; none is sniffed
 }
 
 // maxBody is the largest JSON body of our own routes, in bytes; an alert's may be larger.

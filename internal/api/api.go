@@ -78,6 +78,8 @@ type Options struct {
 	Modules    Modules
 	// Guardian keeps attackers out.
 	Guardian Guardian
+	// Faults tells which failures are foreseen.
+	Faults Faults
 	// Metrics serves /metrics; nil: Prometheus' default registry.
 	Metrics http.Handler
 	// History answers for the metric history; its keys are the patterns of these routes.

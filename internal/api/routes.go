@@ -55,6 +55,11 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/decisions/stream", roleApp, s.guarding(s.bouncerStream)},
 		{"POST", "/v1/usage-metrics", roleApp, s.guarding(s.bouncerMetrics)},
 
+		{"GET", "/api/faults/heatmap", roleViewer, s.foreseeing(s.heatmap)},
+		{"GET", "/api/faults/predictions", roleViewer, s.foreseeing(s.predictions)},
+		{"GET", "/api/faults/tracks", roleViewer, s.foreseeing(s.tracks)},
+		{"GET", "/api/faults/picture", roleViewer, s.foreseeing(s.picture)},
+
 		{"GET", "/metrics", roleViewer, plain(s.parts.Metrics)},
 		{"GET", "/api/metrics/names", roleViewer, s.history("GET /api/metrics/names")},
 		{"GET", "/api/metrics/query", roleViewer, s.history("GET /api/metrics/query")},

@@ -47,6 +47,7 @@ type stand struct {
 	failOn string
 
 	host    *fakeHost
+	faults  *fakeFaults
 	modules *fakeModules
 	checks  []Check
 	// guardian is a real one, with a clock of its own.
@@ -64,7 +65,7 @@ func newStand(t *testing.T) *stand {
 // newStandFor is newStand for a test that sends requests itself.
 func newStandFor(t testing.TB) *stand {
 	t.Helper()
-	s := &stand{doc: readOpenAPI(t), clock: time.Unix(1_800_000_000, 0).UTC(), host: newFakeHost(), log: &logged{},
+	s := &stand{doc: readOpenAPI(t), clock: time.Unix(1_800_000_000, 0).UTC(), host: newFakeHost(), faults: newFakeFaults(), log: &logged{},
 		modules: &fakeModules{known: map[string]resilience.Module{}}, checks: []Check{{Name: "ledger", OK: true}, {Name: "temporal", Informs: true, Detail: "away"}}}
 	dir := t.TempDir()
 	s.guardClock.Store(s.clock.UnixNano())
@@ -93,7 +94,7 @@ func (s *stand) serverAt(t testing.TB, dir string) {
 		{Name: "gate", Role: "app", Token: gateToken, Events: true, Modules: []string{"chat"}},
 	}
 	srv, err := New(cfg, Options{
-		Monitor: fakeMonitor{}, Report: s.report, Resilience: s.host, Modules: s.modules, Guardian: s.guardian,
+		Monitor: fakeMonitor{}, Report: s.report, Resilience: s.host, Modules: s.modules, Guardian: s.guardian, Faults: s.faults,
 		Ready: func() []Check { return s.checks }, History: fakeHistory(), Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 	})
 	require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"sync/atomic"
 	"time"
@@ -76,7 +77,9 @@ func (p *promSource) name(m model.Metric) string {
 
 // promServer is a server that answers PromQL.
 type promServer struct {
-	api     prometheus.API
+	api prometheus.API
+	// url without a password.
+	url     string
 	timeout time.Duration
 	// away is why it did not answer in this look: others need not wait for it.
 	away atomic.Pointer[error]
@@ -97,9 +100,9 @@ func (s *promServer) ask(ctx context.Context, query string, r prometheus.Range) 
 	case answered && refused.Type == prometheus.ErrBadData:
 		return nil, shivx.Hint(fmt.Errorf("the query is refused: %s", refused.Msg), "try the query in the server's own page")
 	case answered && refused.Type == prometheus.ErrClient:
-		return nil, shivx.Hint(fmt.Errorf("the server of forecast.prometheus refuses: %s", refused.Msg), "check its url and token")
+		return nil, shivx.Hint(fmt.Errorf("the Prometheus server %s refuses: %s", s.url, refused.Msg), "check its url and token")
 	}
-	err = shivx.Hint(fmt.Errorf("the server of forecast.prometheus does not answer: %w", err), "check its url, and that it runs")
+	err = shivx.Hint(fmt.Errorf("the Prometheus server %s does not answer: %w", s.url, err), "check its url, and that it runs")
 	if !answered && ctx.Err() == nil {
 		s.away.Store(&err)
 	}
@@ -123,7 +126,11 @@ func newPromServer(c config.ForecastServer) (*promServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("forecast.prometheus: %w", err)
 	}
-	return &promServer{api: prometheus.NewAPI(client), timeout: c.Timeout}, nil
+	at := c.URL
+	if u, err := url.Parse(c.URL); err == nil {
+		at = u.Redacted()
+	}
+	return &promServer{api: prometheus.NewAPI(client), url: at, timeout: c.Timeout}, nil
 }
 
 // bearer adds the token, which is read anew each time: a changed one needs no restart.

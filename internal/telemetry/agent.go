@@ -43,7 +43,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (agent) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range append(guardianDescs(),
+	for _, d := range append(append(guardianDescs(), forecastDescs()...),
 		scorePoints, confidence, levelNow, levelAuto, changes, override, hookOn, hookFailing, featureOn,
 		modulePoints, moduleHealthy, moduleRestarts, ledgerSequence, historySeries, historyBytes, historyKept, historyRefused) {
 		ch <- d
@@ -62,6 +62,12 @@ func (a agent) Collect(ch chan<- prometheus.Metric) {
 	}
 	if s.Guardian != nil {
 		collectGuardian(ch, s.Guardian.Brief())
+	}
+	if s.Forecast != nil {
+		collectForecast(ch, s.Forecast)
+	}
+	if s.Mitigations != nil {
+		collectMitigations(ch, s.Mitigations())
 	}
 	if s.History != nil {
 		series, bytes, kept, refused := s.History.Counts()

@@ -46,6 +46,9 @@ type Sources struct {
 	Host       Host
 	History    History
 	Guardian   Guardian
+	Forecast   Forecast
+	// Mitigations counts those that ended; nil: none does.
+	Mitigations func() []Mitigations
 	// Ledgers by their names.
 	Ledgers map[string]Ledger
 }

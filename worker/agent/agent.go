@@ -56,6 +56,8 @@ type Agent struct {
 	guard
 	// forecast is nil where the configuration turns it off.
 	forecast *forecast.Engine
+	// mitigated counts what was done about forecasts.
+	mitigated mitigated
 	// worked is true once this process has taken work from Temporal.
 	worked bool
 }
@@ -132,6 +134,9 @@ func (a *Agent) open() error {
 	if a.guardian != nil {
 		parts.Guardian = a.guardian
 	}
+	if a.forecast != nil {
+		parts.Faults = a.forecast
+	}
 	a.api, err = api.New(a.cfg, parts)
 	if err != nil {
 		return fmt.Errorf("build the HTTP API: %w", err)
@@ -175,6 +180,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	if a.forecast != nil {
 		group.Go(func() error { return a.forecast.Run(sensing) })
+		group.Go(func() error { a.mitigated.follow(sensing, a.ledger, a.log); return nil })
 	}
 	err := group.Wait()
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {

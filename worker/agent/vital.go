@@ -87,6 +87,9 @@ func (a *Agent) showMetrics() {
 	if a.guardian != nil {
 		sources.Guardian = a.guardian
 	}
+	if a.forecast != nil {
+		sources.Forecast, sources.Mitigations = a.forecast, a.mitigated.list
+	}
 	a.telemetry.Set(sources)
 }
 
