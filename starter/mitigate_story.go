@@ -170,7 +170,7 @@ func (a *app) forecastStory(v runView, res shivx.FaultForecastResult) error {
 			t.add(text(r.Subsystem), text("–"), text(""), cell{r.Missing, faint})
 			continue
 		}
-		t.add(text(r.Subsystem), cell{fmt.Sprintf("%d %s", r.Risk, r.Color), riskStyle(r)}, text(moment(r.BreachAt)), text(r.Why))
+		t.add(text(r.Subsystem), cell{fmt.Sprintf("%d %s", r.Risk, r.Color), riskStyles[r.Color]}, text(moment(r.BreachAt)), text(r.Why))
 	}
 	a.out.line(normal, "")
 	a.out.table(t)
@@ -178,16 +178,4 @@ func (a *app) forecastStory(v runView, res shivx.FaultForecastResult) error {
 		a.out.line(faint, "mitigated by: shivx runs show "+id)
 	}
 	return nil
-}
-
-// riskStyle is the colour of a risk on a terminal, which has no orange.
-func riskStyle(r shivx.Risk) style {
-	switch r.Color {
-	case shivx.RiskGreen:
-		return green
-	case shivx.RiskRed:
-		return red
-	default:
-		return yellow
-	}
 }

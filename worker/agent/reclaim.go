@@ -35,7 +35,7 @@ func (a *Agent) reclaim(ctx context.Context) {
 }
 
 // openRuns lists the runs that may have something under way here: those of the configured
-// components by their ids, since the list of runs lags, and all others that touch this host.
+// components and subsystems by their ids, since the list of runs lags, and all others that touch this host.
 func (a *Agent) openRuns(ctx context.Context) []*commonpb.WorkflowExecution {
 	var out []*commonpb.WorkflowExecution
 	seen := map[string]bool{}
@@ -49,6 +49,11 @@ func (a *Agent) openRuns(ctx context.Context) []*commonpb.WorkflowExecution {
 		t := c.Target(a.cfg.Host)
 		add(shivx.SelfHealID(t))
 		add(shivx.ComponentID(t))
+	}
+	for _, s := range a.cfg.Forecast.Subsystems {
+		if len(s.Mitigations) > 0 {
+			add(shivx.MitigationID(shivx.SubsystemTarget{Subsystem: s.Name, Host: a.cfg.Host}))
+		}
 	}
 	list, err := a.client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 		Query: fmt.Sprintf("%s = '%s' AND ExecutionStatus = 'Running'", shivx.AttrHost, a.cfg.Host),
