@@ -58,7 +58,7 @@ func OnlyRecurrence(i int) bool { return i >= int(fCalm) && i <= int(fChange12) 
 // day returns the steps of a day, at least one.
 func (b *Breach) day() int64 { return max(1, int64(24*3600*1e9)/b.grid.step) }
 
-// again writes what is known of the times at which the capacity was reached before.
+// againFeatures writes what is known of the times at which the capacity was reached before.
 func (b *Breach) againFeatures(v *view, f *[featureCount]float64) {
 	if hits, _ := b.passage.overall(); hits == 0 {
 		return

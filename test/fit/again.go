@@ -2,7 +2,6 @@ package main
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/shivx/shivx/forecasting"
 	"github.com/shivx/shivx/internal/backtest"
@@ -95,7 +94,7 @@ func (t *table) ofGrowth() *table {
 	return t
 }
 
-// hosts returns the hosts of metrics, each once, the kinds mixed.
+// hosts returns the hosts of metrics, each once, in order.
 func hosts(metrics []backtest.Metric) []string {
 	var out []string
 	for i := range metrics {
@@ -104,9 +103,4 @@ func hosts(metrics []backtest.Metric) []string {
 		}
 	}
 	return out
-}
-
-func family(host string) string {
-	kind, _, _ := strings.Cut(host, "-")
-	return kind
 }

@@ -11,29 +11,36 @@ import (
 // limits of an alert for recurrence that are compared: it opens at one probability and closes below another.
 var limits = [...][2]float64{{0.16, 0.16}, {0.18, 0.15}, {0.18, 0.18}, {0.2, 0.17}, {0.2, 0.2}, {0.22, 0.19}, {0.22, 0.22}, {0.25, 0.25}}
 
-// checkRecurrence leaves out each host in turn, fits on the train parts of the others, and judges on the host: on the last
-// third of its train part, by which what is frozen is chosen, and on its test part.
+// thirds is how many parts the hosts are in, the kinds mixed, of which one at a time is held out.
+const thirds = 3
+
+// checkRecurrence fits on the train parts of two thirds of the hosts and judges on the others, each third in turn: on the
+// last third of their train parts, by which what is frozen was chosen, and on their test parts.
 func checkRecurrence(metrics []backtest.Metric) {
 	rows := recurrenceRows(metrics)
+	part := map[string]int{}
+	for i, host := range hosts(metrics) {
+		part[host] = i % thirds
+	}
 	inTrain, inTest := map[string][]decision{}, map[string][]decision{}
-	for _, host := range hosts(metrics) {
+	for held := range thirds {
 		var others []decision
 		for _, d := range rows {
-			if metrics[d.series].Host != host {
+			if part[metrics[d.series].Host] != held {
 				others = append(others, d)
 			}
 		}
-		m := fit(newTable(others, soon), recurrence, chance)
+		model := fit(newTable(others, soon), recurrence, chance)
 		for i := range metrics {
-			if metrics[i].Host != host {
+			m := &metrics[i]
+			if part[m.Host] != held {
 				continue
 			}
-			train := metrics[i].Values[:metrics[i].Test]
-			kind := family(host)
-			inTrain[kind] = append(inTrain[kind], forecastAll(m, lesson{2. / 3, 0.99, 1}.ask(train, i))...)
-			inTest[kind] = append(inTest[kind], forecastAll(m, reachedAgain(metrics[i].Values, i, metrics[i].Threshold, metrics[i].Test, 1))...)
+			kind := m.Family()
+			inTrain[kind] = append(inTrain[kind], forecastAll(model, lesson{2. / 3, 0.99, 1}.ask(m.Values[:m.Test], i))...)
+			inTest[kind] = append(inTest[kind], forecastAll(model, reachedAgain(m.Values, i, m.Threshold, m.Test, 1))...)
 		}
-		fmt.Printf("%s: fitted on %d decisions on the other hosts\n", host, len(others))
+		fmt.Printf("part %d of %d of the hosts: fitted on %d decisions on the others\n", held+1, thirds, len(others))
 	}
 	for _, kind := range []string{"smd", "asd"} {
 		fmt.Printf("%s, last third of the train part:\n", kind)
