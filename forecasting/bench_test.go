@@ -20,6 +20,18 @@ func BenchmarkUpdate(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
 }
 
+// BenchmarkUpdateRecurring takes one of a series that is at its capacity every day.
+func BenchmarkUpdateRecurring(b *testing.B) {
+	x := newHourly(b)
+	at := feed(x, 20*288, daily)
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		i++
+		x.Update(at.Add(time.Duration(i)*five), daily(i-1))
+	}
+}
+
 // BenchmarkForecast answers once.
 func BenchmarkForecast(b *testing.B) {
 	x := newBreach(b, 1)

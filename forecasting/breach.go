@@ -65,6 +65,7 @@ type Breach struct {
 	bsum, blow, bhigh float32 // of the block that is not whole
 	spread            spread
 	passage           passage
+	again             again
 	precedent         precedent
 	swings            swings
 	alert             bool
@@ -103,6 +104,7 @@ func (b *Breach) close(v float64) {
 	x := float32(v)
 	b.spread.take(b, x)
 	b.passage.take(b, x)
+	b.again.take(b, x)
 	b.ring[b.seen%recent] = x
 	b.seen++
 	b.swings.take(b, x)

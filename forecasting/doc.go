@@ -21,6 +21,10 @@
 //     noise: Keogh et al., An online algorithm for segmenting time series, ICDM 2001, takes the same view.
 //   - First passage: how often a rise of at least the present headroom followed within the horizon,
 //     by headroom and by hour of the day, counted with exponential forgetting.
+//   - Recurrence: how often the capacity was reached after such a calm (the hazard of a renewal process:
+//     Cox, Renewal Theory, 1962), at this time of the last two weeks' days, and of late. The log-odds of such
+//     circumstances are added up as if they were independent: Domingos and Pazzani, On the optimality of the
+//     simple Bayesian classifier, Mach. Learn. 29 (1997).
 //   - These features are fused by gradient-boosted trees: Friedman, Greedy function approximation,
 //     Ann. Statist. 29 (2001), second-order as in Chen and Guestrin, XGBoost, KDD 2016. The trees
 //     are frozen in model.go, with a word about how they were made.

@@ -16,6 +16,15 @@ var featureNames = [featureCount]string{
 	fByHour: "past-hour", fYesterday: "yesterday", fPeakDay: "top-day", fPeakHour: "top-hour", fReach36: "reach-36", fReach72: "reach-72", fReach144: "reach-144", fReach288: "reach-288", fReachBest: "reach",
 	fSure36: "sure-36", fSure72: "sure-72", fSure144: "sure-144", fSure288: "sure-288", fSureBest: "sure",
 	fStraight: "straight",
+	fCalm:     "calm", fCalmRest: "calm-rest", fCalmSpread: "calm-spread", fPastCalm: "past-calm", fRateHalf: "rate-half-day",
+	fRateDays: "rate-3-days", fRateLong: "rate-10-days", fDays: "days", fDaysAll: "days-all", fDaysAround: "days-around",
+	fPastDays: "past-days", fWeeks: "weeks", fAround: "around", fAroundMore: "around-more", fCycle: "cycle", fShare: "share",
+	fOddsHour: "odds-hour", fOddsLevel: "odds-level", fOddsCalm: "odds-calm", fOddsNow: "odds-now", fOddsDays: "odds-days",
+	fHours: "hours", fHoursSpread: "hours-spread", fHoursCertain: "hours-certain", fHoursMore: "hours-more",
+	fHour: "hour", fHourTop: "hour-top", fHourSpread: "hour-spread", fSinceDay: "since-day", fLikeDay: "like-day",
+	fLikeDayNow: "like-day-now", fMean72: "mean-72", fMean288: "mean-288", fMean5: "median-5-days", fShift: "shift",
+	fExcess: "excess", fRank: "rank", fNear25: "near-25", fNear50: "near-50", fMoves12: "moves-12", fMoves36: "moves-36",
+	fLeap: "leap", fNewest: "newest", fChange12: "change-12",
 }
 
 // Features appends what a model looks at, in the order of FeatureNames, all of it finite. It serves

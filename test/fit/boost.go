@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"sort"
 	"strconv"
@@ -16,6 +17,7 @@ type settings struct {
 	rate         float64 // of learning
 	lambda       float64 // penalty on a leaf
 	least        float64 // weight of the curvature in a leaf
+	half         bool    // each tree looks at a random half of the features
 }
 
 const bins = 128
@@ -118,13 +120,18 @@ func fit(t *table, s settings, l loss) *forecasting.Model {
 	}
 	g, h := make([]float32, n), make([]float32, n)
 	node := make([]uint8, n)
+	r := rand.New(rand.NewPCG(seed, 2))
 	for range s.trees {
+		looks := make([]bool, len(t.cols))
+		for c := range looks {
+			looks[c] = !s.half || r.Uint32()&1 == 0
+		}
 		for i := range f {
 			a, b := l.derive(f[i], t.y[i])
 			g[i], h[i] = float32(a)*t.w[i], float32(b)*t.w[i]
 			node[i] = 0
 		}
-		tree := grow(t, s, g, h, node)
+		tree := grow(t, s, g, h, looks, node)
 		m.Trees = append(m.Trees, tree)
 		first := 1<<s.depth - 1
 		for i := range f {
@@ -135,7 +142,7 @@ func fit(t *table, s settings, l loss) *forecasting.Model {
 }
 
 // grow makes one tree; node becomes each row's leaf.
-func grow(t *table, s settings, g, h []float32, node []uint8) forecasting.Tree {
+func grow(t *table, s settings, g, h []float32, looks []bool, node []uint8) forecasting.Tree {
 	inner := 1<<s.depth - 1
 	tree := forecasting.Tree{Feature: make([]uint8, inner), At: make([]float32, inner), Value: make([]float32, 2*inner+1)}
 	totals := []sums{{}}
@@ -147,7 +154,7 @@ func grow(t *table, s settings, g, h []float32, node []uint8) forecasting.Tree {
 	tree.Value[0] = value(totals[0])
 	for d := range s.depth {
 		width := 1 << d
-		best := findSplits(t, s, g, h, node, totals)
+		best := findSplits(t, s, g, h, looks, node, totals)
 		next := make([]sums, 2*width)
 		for k, b := range best {
 			at := width - 1 + k
@@ -191,10 +198,14 @@ func smooth(t *forecasting.Tree, leaves []sums, depth int) {
 	}
 }
 
-func findSplits(t *table, s settings, g, h []float32, node []uint8, totals []sums) []split {
+func findSplits(t *table, s settings, g, h []float32, looks []bool, node []uint8, totals []sums) []split {
 	width := len(totals)
 	perFeature := make([][]split, len(t.cols))
 	parallel(len(t.cols), func(c int) {
+		if !looks[c] {
+			perFeature[c] = make([]split, width)
+			return
+		}
 		hist := make([]sums, width*bins)
 		col := t.cols[c]
 		for i, b := range col {

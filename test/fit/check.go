@@ -27,8 +27,8 @@ func crossValidate(leaks []backtest.Leak, others [folds][]decision) {
 	var judged []decision
 	for f := range folds {
 		rows := others[f]
-		soonModel := fit(newTable(rows, soon), exhaustion, chance)
-		everModel := fit(newTable(rows, ever), exhaustion, chance)
+		soonModel := fit(newTable(rows, soon).ofGrowth(), exhaustion, chance)
+		everModel := fit(newTable(rows, ever).ofGrowth(), exhaustion, chance)
 		for i := range leaks {
 			if foldOf(leaks, i) != f {
 				continue

@@ -32,7 +32,7 @@ func main() {
 // How the trees are made; the same for every model.
 var (
 	exhaustion = settings{trees: 100, depth: 5, rate: 0.1, lambda: 5, least: 10}
-	recurrence = settings{trees: 100, depth: 4, rate: 0.1, lambda: 5, least: 10}
+	recurrence = settings{trees: 100, depth: 4, rate: 0.1, lambda: 5, least: 10, half: true}
 )
 
 const (
@@ -46,15 +46,16 @@ func run(data, out string, check bool) error {
 	if err != nil {
 		return err
 	}
+	metrics, err := backtest.ReadSeries(filepath.Join(data, "series"))
+	if err != nil {
+		return err
+	}
 	others := othersOf(leaks)
 	doubtful, low, high := timeDoubt(leaks, others)
 	if check {
 		crossValidate(leaks, others)
+		checkRecurrence(metrics)
 		return nil
-	}
-	metrics, err := backtest.ReadSeries(filepath.Join(data, "series"))
-	if err != nil {
-		return err
 	}
 	all := func(int) bool { return true }
 	rows := exhaustionRows(leaks, all)
@@ -62,13 +63,13 @@ func run(data, out string, check bool) error {
 	again := recurrenceRows(metrics)
 	fmt.Println(len(again), "decisions on recurrence")
 	m := forecasting.Models{
-		Made: fmt.Sprintf("go run ./test/fit: %d series with and without leaks and %d simulated on their backgrounds (seed %d), %d decisions; %d metrics of hosts, train parts, %d decisions",
-			len(leaks), simulated, seed, len(rows), len(metrics), len(again)),
+		Made: fmt.Sprintf("go run ./test/fit: %d series with and without leaks and %d simulated on their backgrounds (seed %d), %d decisions; %d metrics of hosts, train parts, %d decisions in %d ways",
+			len(leaks), simulated, seed, len(rows), len(metrics), len(again), len(lessons)),
 		Features:   forecasting.FeatureNames(),
-		Exhaustion: *fit(newTable(rows, soon), exhaustion, chance),
-		Leak:       *fit(newTable(rows, ever), exhaustion, chance),
+		Exhaustion: *fit(newTable(rows, soon).ofGrowth(), exhaustion, chance),
+		Leak:       *fit(newTable(rows, ever).ofGrowth(), exhaustion, chance),
 		Recurrence: *fit(newTable(again, soon), recurrence, chance),
-		Time:       *fit(newTable(growing(rows), late), timing, square),
+		Time:       *fit(newTable(growing(rows), late).ofGrowth(), timing, square),
 		Doubt:      *doubtful, Early: low, Late: high,
 	}
 	for _, m := range []*forecasting.Model{&m.Exhaustion, &m.Leak, &m.Recurrence, &m.Time, &m.Doubt} {

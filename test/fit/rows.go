@@ -10,7 +10,6 @@ import (
 const (
 	step    = 5 * time.Minute
 	horizon = 72 // steps, of exhaustion
-	hour    = 12 // steps, of recurrence
 )
 
 // decision is what a model sees at a step, and what came of it.
@@ -74,32 +73,5 @@ func decide(l *backtest.Leak, series, from, every, horizon int) []decision {
 		}
 		out = append(out, d)
 	})
-	return out
-}
-
-// recurrenceRows returns decisions on the train parts, one in seven steps at which a metric was below
-// its threshold for half an hour.
-func recurrenceRows(metrics []backtest.Metric) []decision {
-	var out []decision
-	for i := range metrics {
-		m := &metrics[i]
-		calm := 0
-		watch(m.Values[:m.Test-hour], m.Threshold, hour*step, func(t int, b *forecasting.Breach) {
-			calm++
-			if m.Values[t] >= m.Threshold {
-				calm = 0
-			}
-			if calm < 6 || t < 288 || (t+i)%7 != 0 {
-				return
-			}
-			d := decision{series: i, at: t, x: features(b), weight: 1}
-			for _, v := range m.Values[t+1 : t+1+hour] {
-				if v >= m.Threshold {
-					d.soon = 1
-				}
-			}
-			out = append(out, d)
-		})
-	}
 	return out
 }

@@ -51,7 +51,7 @@ var reachAt = slices.Index(forecasting.FeatureNames(), "reach")
 func timeDoubt(leaks []backtest.Leak, others [folds][]decision) (doubtful *forecasting.Model, low, high float64) {
 	var held []decision
 	for f := range folds {
-		m := fit(newTable(growing(others[f]), late), timing, square)
+		m := fit(newTable(growing(others[f]), late).ofGrowth(), timing, square)
 		var rows []decision
 		for i := range leaks {
 			if foldOf(leaks, i) == f {
@@ -66,7 +66,7 @@ func timeDoubt(leaks []backtest.Leak, others [folds][]decision) (doubtful *forec
 			held = append(held, d)
 		}
 	}
-	doubtful = fit(newTable(held, unsure), doubt, square)
+	doubtful = fit(newTable(held, unsure).ofGrowth(), doubt, square)
 	var ratios []float64
 	var half []float64
 	for _, d := range held {
