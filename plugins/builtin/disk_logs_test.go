@@ -272,7 +272,14 @@ func TestPiecesThatAreWhole(t *testing.T) {
 			all = append(all, packed...)
 			ends = append(ends, len(all))
 		}
-		for cut := 0; cut <= len(all); cut += 97 {
+		cuts := []int{}
+		for _, end := range ends {
+			for near := max(0, end-12); near <= min(end+12, len(all)); near += 3 {
+				cuts = append(cuts, near)
+			}
+			cuts = append(cuts, end+(len(all)-end)/3)
+		}
+		for _, cut := range cuts {
 			want := 0
 			for _, end := range ends {
 				if end <= cut {
