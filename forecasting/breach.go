@@ -14,7 +14,7 @@ const (
 	warmUp = 48  // steps before the first forecast
 )
 
-// Options say what a Breach watches.
+// Options say what a Breach, a Drift or a Spike watches.
 type Options struct {
 	// Capacity is the level that must not be reached, in the unit of the series.
 	Capacity float64

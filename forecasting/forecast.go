@@ -32,7 +32,7 @@ type Forecast struct {
 // Cause is a feature that raises the probability.
 type Cause struct {
 	Feature string
-	// Value of the feature, in its own unit: see FeatureNames.
+	// Value of the feature, in its own unit: see FeatureNames, and CauseTrend of the other forecasters.
 	Value float64
 	// Weight is what it adds, in log-odds.
 	Weight float64
