@@ -142,32 +142,39 @@ func (c *Calibration) Apply(p float64) float64 {
 
 // curve returns the corners of the calibration: from (0, 0) over one of each bin to (1, 1).
 func (c *Calibration) curve() (from, to [Bins + 2]float64) {
-	var pooled [Bins]struct{ sum, weight float64 }
-	var first [Bins]int // bin with which a pool begins
-	n := 0
+	var weights [Bins]float64
 	for i, o := range c.Outcomes {
+		// The forecasts that were confirmed in advance lie in the middle of the bin.
 		middle := (float64(i) + 0.5) / Bins
 		weight := o.Count + calibrationPrior
-		// The forecasts that were confirmed in advance lie in the middle of the bin.
 		at := (o.Forecast + calibrationPrior*middle) / weight
-		from[i+1] = at
-		pooled[n].sum, pooled[n].weight, first[n] = o.Happened+calibrationPrior*at, weight, i
-		for n > 0 && pooled[n-1].sum*pooled[n].weight > pooled[n].sum*pooled[n-1].weight {
-			pooled[n-1].sum += pooled[n].sum
-			pooled[n-1].weight += pooled[n].weight
+		from[i+1], to[i+1], weights[i] = at, (o.Happened+calibrationPrior*at)/weight, weight
+	}
+	isotonic(to[1:Bins+1], weights[:])
+	from[Bins+1], to[Bins+1] = 1, 1
+	return from, to
+}
+
+// isotonic replaces values by those that never fall and are nearest to them, in weighted squares. Of the weights,
+// whose values it spoils, none is 0.
+func isotonic(values, weights []float64) {
+	var length [Bins]int // of the pools so far
+	n := 0
+	for i := range values {
+		values[n], weights[n], length[n] = values[i], weights[i], 1
+		for n > 0 && values[n-1] > values[n] {
+			w := weights[n-1] + weights[n]
+			values[n-1] = (values[n-1]*weights[n-1] + values[n]*weights[n]) / w
+			weights[n-1] = w
+			length[n-1] += length[n]
 			n--
 		}
 		n++
 	}
-	for k := range n {
-		end := Bins
-		if k+1 < n {
-			end = first[k+1]
-		}
-		for i := first[k]; i < end; i++ {
-			to[i+1] = math.Min(1, pooled[k].sum/pooled[k].weight)
+	for i := len(values) - 1; n > 0; n-- {
+		for range length[n-1] {
+			values[i] = values[n-1]
+			i--
 		}
 	}
-	from[Bins+1], to[Bins+1] = 1, 1
-	return from, to
 }

@@ -99,8 +99,9 @@ func (d *Drift) limit() float64 { return math.Log1p(1 / driftKnee) }
 
 // predict lets a step pass.
 func (d *Drift) predict() {
+	slope := d.wanderSlope()
 	for i := range d.filters {
-		d.filters[i].predict(driftWander[i], d.wanderSlope())
+		d.filters[i].predict(driftWander[i], slope)
 	}
 	d.seen++
 }

@@ -57,20 +57,16 @@ func (m *mixture) within(steps float64) float64 {
 // when returns the time within which the capacity is reached with a probability; zero when that is more than
 // a hundred horizons after now.
 func (m *mixture) when(p float64, now time.Time, d *Drift) time.Time {
-	low, high := 0.0, 100*float64(d.horizon)
+	low, high := 1e-3*float64(d.horizon), 100*float64(d.horizon)
 	if m.within(high) < p {
 		return time.Time{}
 	}
-	for range 24 {
-		middle := (low + high) / 2
-		if low > 0 {
-			middle = math.Sqrt(low * high)
-		}
-		if m.within(middle) < p {
+	for range 16 { // to less than a thousandth
+		if middle := math.Sqrt(low * high); m.within(middle) < p {
 			low = middle
 		} else {
 			high = middle
 		}
 	}
-	return now.Add(time.Duration(high * float64(d.grid.step)))
+	return now.Add(time.Duration(math.Min(high*float64(d.grid.step), math.MaxInt64/2)))
 }

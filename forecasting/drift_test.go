@@ -18,7 +18,9 @@ func newDrift(t testing.TB, capacity float64) *Drift {
 }
 
 // scatter is noise by factors: log-normal.
-func scatter(source *rand.Rand, spread float64) float64 { return math.Exp(spread * source.NormFloat64()) }
+func scatter(source *rand.Rand, spread float64) float64 {
+	return math.Exp(spread * source.NormFloat64())
+}
 
 func TestDriftOptions(t *testing.T) {
 	_, err := NewDrift(Options{Capacity: -1, Horizon: time.Hour})

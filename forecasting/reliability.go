@@ -17,7 +17,7 @@ func (c *Calibration) Reliability() []Bin {
 	for i, o := range c.Outcomes {
 		bins[i] = Bin{From: float64(i) / Bins, Count: o.Count}
 		if o.Count > 0 {
-			bins[i].Forecast, bins[i].Observed = o.Forecast/o.Count, o.Happened/o.Count
+			bins[i].Forecast, bins[i].Observed = min(1, o.Forecast/o.Count), min(1, o.Happened/o.Count)
 		}
 	}
 	return bins
@@ -38,7 +38,7 @@ func (c *Calibration) Brier() float64 {
 	if count <= 0 {
 		return 0
 	}
-	return c.Squares / count
+	return min(1, c.Squares/count)
 }
 
 // Skill returns by what part the forecasts are better, by Brier, than always forecasting the share that happens:
@@ -64,5 +64,5 @@ func (c *Calibration) ECE() float64 {
 	if count <= 0 {
 		return 0
 	}
-	return off / count
+	return min(1, off/count)
 }

@@ -16,7 +16,10 @@ const (
 	// residualTail is the share of the largest residuals, of which the tail beyond them is made.
 	residualTail = 0.02
 	// farLag is over how many steps the slow autocorrelation is measured.
-	farLag = 6
+	farLag = 12
+	// highScore is what one in 44 scores is above. clusterPrior is how many rises the first guess weighs.
+	highScore    = 1.5
+	clusterPrior = 3
 	// mostScore bounds normal scores: beyond, a chance is less than one in a hundred million.
 	mostScore = 5.5
 )
@@ -30,6 +33,8 @@ const (
 type residuals struct {
 	bins  [residualBins]float32
 	total float32
+	// weight is what the next residual counts: more than the one before, which makes that one be forgotten.
+	weight float32
 	// excess is the mean by which residuals exceed tail, that of which residualTail are larger.
 	tail, excess float64
 
@@ -38,12 +43,17 @@ type residuals struct {
 	n    int64
 	// square, near and far are means of the squared score and of products at lags 1 and farLag.
 	square, near, far float64
-	// now and doubt are mean and variance of the slow part.
-	now, doubt float64
+	// share and keep are of the slow part, now and doubt its mean and variance.
+	share, keep float64
+	now, doubt  float64
+	// hoped and came are how many rises above highScore after farLag steps below were to be expected, and came; below
+	// is for how many steps it was.
+	hoped, came float64
+	below       int32
 }
 
 func newResiduals() residuals {
-	r := residuals{total: residualPrior}
+	r := residuals{total: residualPrior, weight: 1}
 	below := 0.0
 	for i := range r.bins {
 		upTo := distuv.UnitNormal.CDF(residualLeast + residualWidth*float64(i+1))
@@ -115,29 +125,49 @@ func (r *residuals) quantile(p float64) float64 {
 
 // skip lets steps pass without a measurement.
 func (r *residuals) skip(steps int64) {
-	_, keep := r.slow()
-	r.forget(keep, float64(min(steps, slowSteps)))
-	r.run = 0
+	r.forget(math.Pow(r.keep, float64(min(steps, slowSteps))))
+	r.run, r.below = 0, 0
 }
 
-// forget draws the slow part towards its mean, by so many steps.
-func (r *residuals) forget(keep, steps float64) {
-	share, _ := r.slow()
-	k := math.Pow(keep, steps)
-	r.now *= k
-	r.doubt = k*k*r.doubt + share*(1-k*k)
+// forget draws the slow part towards its mean; keep is how much of it is left.
+func (r *residuals) forget(keep float64) {
+	r.now *= keep
+	r.doubt = keep*keep*r.doubt + r.share*(1-keep*keep)
 }
 
 // take learns the residual of a step that follows the last one.
 func (r *residuals) take(z float64) {
 	u := r.score(z)
-	share, keep := r.slow()
-	r.forget(keep, 1)
-	gain := r.doubt / (r.doubt + noiseOf(share))
+	r.forget(r.keep)
+	r.rises(u)
+	gain := r.doubt / (r.doubt + noiseOf(r.share))
 	r.now += gain * (u - r.now)
 	r.doubt -= gain * r.doubt
 	r.follow(u)
 	r.count(z)
+}
+
+// rises counts rises, before u changes what is known of the slow part.
+func (r *residuals) rises(u float64) {
+	if r.below >= farLag {
+		const keep = 1 - 1.0/slowSteps
+		sd := math.Sqrt(r.doubt + noiseOf(r.share))
+		r.hoped = r.hoped*keep + distuv.UnitNormal.CDF((r.now-highScore)/sd)
+		r.came *= keep
+		if u > highScore {
+			r.came++
+		}
+	}
+	if r.below++; u > highScore {
+		r.below = 0
+	}
+}
+
+// clusters returns how many first rises there are to one that a Gaussian process would have: high values of real load come
+// in clusters, those of a Gaussian process apart. That is the extremal index, by the method of runs, relative to that of the
+// process (Smith and Weissman, Estimating the extremal index, J. R. Statist. Soc. B 56, 1994).
+func (r *residuals) clusters() float64 {
+	return math.Min(1, (r.came+clusterPrior)/(r.hoped+clusterPrior))
 }
 
 // follow measures how scores follow each other.
@@ -155,17 +185,21 @@ func (r *residuals) follow(u float64) {
 	r.run++
 }
 
-// count puts a residual into its bin.
+// count puts a residual into its bin. Now and then, and for a large one, it renews what is made of the counts.
 func (r *residuals) count(z float64) {
-	const keep = 1 - 1.0/slowSteps
-	for i := range r.bins {
-		r.bins[i] *= keep
-	}
-	r.total = r.total*keep + 1
 	i := int(math.Max(0, math.Min((z-residualLeast)/residualWidth, residualBins-1)))
-	r.bins[i]++
-	if r.n%16 == 0 || z > r.tail {
+	r.bins[i] += r.weight
+	r.total += r.weight
+	if r.weight *= 1 + 1.0/slowSteps; r.weight > 2 {
+		for i := range r.bins {
+			r.bins[i] /= r.weight
+		}
+		r.total /= r.weight
+		r.weight = 1
+	}
+	if r.n < 2*residualPrior || r.run%8 == 0 || z > r.tail {
 		r.fitTail()
+		r.share, r.keep = r.slow()
 	}
 }
 

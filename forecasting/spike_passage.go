@@ -7,6 +7,9 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
+// sureScore is what a standard normal variable is not larger than, as far as a number can tell.
+const sureScore = 8
+
 // chainStates is how many states the slow part of the residuals is cut into.
 const chainStates = 25
 
@@ -58,6 +61,8 @@ type passageSteps struct {
 	scores [recent]float64
 	// by is the probability that it is reached by the end of each step.
 	by [recent]float64
+	// clusters is to what power a step is survived; see residuals.clusters.
+	clusters float64
 	// season is the highest expected value, present the score that the capacity has now.
 	season, present float64
 }
@@ -91,7 +96,9 @@ func (p *passageSteps) first(c *chain, mean, variance float64) float64 {
 			}
 		}
 		for j := range next {
-			next[j] *= distuv.UnitNormal.CDF((p.scores[k] - c.states[j]) / c.noise)
+			if z := (p.scores[k] - c.states[j]) / c.noise; z < sureScore {
+				next[j] *= math.Pow(distuv.UnitNormal.CDF(z), p.clusters)
+			}
 			left += next[j]
 		}
 		at = next
@@ -103,7 +110,7 @@ func (p *passageSteps) first(c *chain, mean, variance float64) float64 {
 // ahead writes the scores of the steps of the horizon; it says no when a step is not known, and which.
 func (s *Spike) ahead(p *passageSteps) (time.Time, bool) {
 	p.n = int(s.horizon)
-	p.season = math.Inf(-1)
+	p.season, p.clusters = math.Inf(-1), s.residuals.clusters()
 	for k := range p.n {
 		index := s.grid.index + int64(k)
 		mean, spread, ok := s.template.expect(index)
@@ -120,7 +127,7 @@ func (s *Spike) ahead(p *passageSteps) (time.Time, bool) {
 	return time.Time{}, true
 }
 
-func (s *Spike) chain() *chain { return newChain(s.residuals.slow()) }
+func (s *Spike) chain() *chain { return newChain(s.residuals.share, s.residuals.keep) }
 
 // when writes the median and the bounds of the time of the passage, for the case that there is one.
 func (s *Spike) when(p *passageSteps, out *Forecast) {

@@ -22,7 +22,7 @@ var monday = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 
 const aDay = 288 // steps
 
-// office is a load that rises between 9 and 10 on weekdays, stays until 17, and hardly moves at weekends.
+// office is a load that rises between 9 and 10 on weekdays, stays until 17, and does not move at weekends.
 func office(i int) float64 {
 	day, hour := i/aDay%7, float64(i%aDay)/12
 	if day >= 5 {
@@ -31,27 +31,225 @@ func office(i int) float64 {
 	return 20 + 50*math.Max(0, math.Min(1, hour-9))*math.Max(0, math.Min(1, 18-hour))
 }
 
-func TestSpikeDaily(t *testing.T) {
-	source := rand.New(rand.NewSource(1))
+// follow puts in the steps from first up to end, from a Monday on.
+func follow(s *Spike, first, end int, value func(i int) float64) time.Time {
+	for i := first; i < end; i++ {
+		s.Update(monday.Add(time.Duration(i)*five), value(i))
+	}
+	return monday.Add(time.Duration(end) * five)
+}
+
+func noisy(seed int64, value func(i int) float64) func(i int) float64 {
+	source := rand.New(rand.NewSource(seed))
+	return func(i int) float64 { return value(i) + source.NormFloat64() }
+}
+
+func TestSpikeOptions(t *testing.T) {
+	_, err := NewSpike(Options{Capacity: math.Inf(1), Horizon: time.Hour})
+	require.ErrorContains(t, err, "capacity")
+}
+
+func TestSpikeWarmUp(t *testing.T) {
 	s := newSpike(t, 65, time.Hour)
-	for i := range 9*aDay + 8*12 + 6 { // Wednesday 08:30
-		s.Update(monday.Add(time.Duration(i)*five), office(i)+source.NormFloat64())
+	require.Equal(t, "0 of 576 steps seen", s.Forecast().Missing)
+	value := noisy(1, office)
+	follow(s, 0, 575, value)
+	require.Equal(t, "575 of 576 steps seen", s.Forecast().Missing, "the open one counts")
+	follow(s, 575, 576, value)
+	require.True(t, s.Forecast().Ready)
+	half := newSpike(t, 65, time.Hour)
+	for day := range 6 { // the afternoons are never measured
+		follow(half, day*aDay, day*aDay+aDay/2, value)
+	}
+	require.Equal(t, "no day known at 12:00 UTC", half.Forecast().Missing)
+}
+
+// A rise that comes every working day is forecast before it begins, for its time, and not at weekends.
+func TestSpikeDaily(t *testing.T) {
+	s := newSpike(t, 65, time.Hour)
+	value := noisy(1, office)
+	const wednesday = 16 * aDay
+	now := follow(s, 0, wednesday+8*12, value) // 08:00
+	f := s.Forecast()
+	require.Less(t, f.Probability, 0.01)
+	require.Zero(t, f.BreachAt)
+	require.Empty(t, f.Causes)
+	now = follow(s, wednesday+8*12, wednesday+9*12+2, value) // 09:10, where it begins to rise
+	f = s.Forecast()
+	require.Greater(t, f.Probability, 0.9)
+	require.True(t, f.Alert)
+	require.WithinDuration(t, now.Add(46*time.Minute), f.BreachAt, 10*time.Minute)
+	require.True(t, f.Low.Before(f.BreachAt) && f.High.After(f.BreachAt) && f.High.Sub(f.Low) < 30*time.Minute, "%+v", f)
+	require.Equal(t, CauseSeason, f.Causes[0].Feature)
+	require.InDelta(t, 70, f.Causes[0].Value, 3)
+	follow(s, wednesday+9*12+2, wednesday+11*12, value)
+	f = s.Forecast()
+	require.InDelta(t, 1, f.Probability, 0)
+	require.Equal(t, f.BreachAt, f.Low)
+	follow(s, wednesday+11*12, wednesday+3*aDay+9*12, value) // Saturday, 09:00
+	f = s.Forecast()
+	require.Less(t, f.Probability, 0.05)
+	require.False(t, f.Alert)
+}
+
+// On a day on which all is higher than usual, the usual rise is too much: before it begins that is known.
+func TestSpikeOnAnUnusualDay(t *testing.T) {
+	probability := func(extra float64) Forecast {
+		s := newSpike(t, 82, time.Hour)
+		source, slow := rand.New(rand.NewSource(3)), 0.0
+		const thursday = 17 * aDay
+		follow(s, 0, thursday+9*12+2, func(i int) float64 {
+			// Half of what differs from the template goes on for hours.
+			slow = 0.99*slow + 0.14*2*source.NormFloat64()
+			if i >= thursday {
+				return office(i) + extra + source.NormFloat64()
+			}
+			return office(i) + slow + source.NormFloat64()
+		})
+		return s.Forecast()
+	}
+	usual, unusual := probability(0), probability(12)
+	require.Less(t, usual.Probability, 0.1)
+	require.Greater(t, unusual.Probability, 3*usual.Probability+0.1)
+	require.Contains(t, []string{unusual.Causes[0].Feature, unusual.Causes[len(unusual.Causes)-1].Feature}, CauseExcess)
+}
+
+func TestSpikeHealthy(t *testing.T) {
+	for name, value := range map[string]func(i int) float64{
+		"flat":   func(int) float64 { return 40 },
+		"zero":   func(int) float64 { return 0 },
+		"noise":  noisy(1, func(int) float64 { return 50 }),
+		"office": noisy(2, office),
+		"walk":   func(i int) float64 { return 40 + 20*math.Sin(float64(i)/700) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSpike(t, 90, time.Hour)
+			for day := range 15 {
+				for hour := range 24 {
+					follow(s, day*aDay+hour*12, day*aDay+hour*12+12, value)
+					f := s.Forecast()
+					requireSane(t, f)
+					require.False(t, f.Alert, "day %d, %d:00: %+v", day, hour, f)
+				}
+			}
+			f := s.Forecast()
+			require.Less(t, f.Probability, 0.02)
+			require.Zero(t, f.BreachAt)
+		})
+	}
+}
+
+// Of forecasts for made series with a season, slow and fast noise and heavy tails, as many come true as they say.
+func TestSpikeProbabilities(t *testing.T) {
+	c, err := NewCalibration(CalibrationOptions{})
+	require.NoError(t, err)
+	for seed := range int64(12) {
+		source, slow := rand.New(rand.NewSource(seed)), 0.0
+		values := make([]float64, 28*aDay)
+		for i := range values {
+			slow = 0.97*slow + source.NormFloat64()
+			values[i] = office(i) + slow + source.ExpFloat64()*2
+		}
+		s := newSpike(t, 76, time.Hour)
+		for i := range len(values) - 12 {
+			s.Update(monday.Add(time.Duration(i)*five), values[i])
+			if i < 14*aDay || i%7 != 0 || values[i] >= 76 {
+				continue
+			}
+			came := false
+			for _, v := range values[i+1 : i+13] {
+				came = came || v >= 76
+			}
+			c.Observe(s.Forecast().Probability, came, monday)
+		}
+	}
+	t.Logf("skill %.2f, calibration error %.3f", c.Skill(), c.ECE())
+	require.Greater(t, c.Skill(), 0.4)
+	require.Less(t, c.ECE(), 0.03)
+}
+
+func TestSpikeExpected(t *testing.T) {
+	s := newSpike(t, 90, time.Hour)
+	_, _, _, ok := s.Expected(monday)
+	require.False(t, ok, "nothing was seen")
+	now := follow(s, 0, 21*aDay, noisy(1, office))
+	mean, low, high, ok := s.Expected(now.Add(12 * time.Hour)) // Monday noon
+	require.True(t, ok)
+	require.InDelta(t, 70, mean, 1)
+	require.InDelta(t, 70-1.28, low, 1, "80 %% of normal noise lie within 1.28 deviations")
+	require.InDelta(t, 70+1.28, high, 1)
+	mean, _, _, ok = s.Expected(now.Add(5*24*time.Hour + 12*time.Hour)) // Saturday noon
+	require.True(t, ok)
+	require.Less(t, mean, 35.0, "what weekdays say fades")
+}
+
+func TestSpikeQuietest(t *testing.T) {
+	s := newSpike(t, 90, time.Hour)
+	_, ok := s.Quietest(monday, monday.Add(24*time.Hour), time.Hour)
+	require.False(t, ok, "nothing was seen")
+	value := noisy(1, func(i int) float64 {
+		if hour := i % aDay / 12; hour == 3 || hour == 4 { // quiet from 3 to 5
+			return 5
+		}
+		return 30 + office(i)
+	})
+	now := follow(s, 0, 14*aDay+6, value) // Monday 00:30
+	at, ok := s.Quietest(now, now.Add(24*time.Hour), 2*time.Hour)
+	require.True(t, ok)
+	require.Equal(t, now.Truncate(time.Hour).Add(3*time.Hour), at)
+	at, ok = s.Quietest(now.Add(6*time.Hour), now.Add(7*time.Hour), time.Hour)
+	require.True(t, ok)
+	require.Equal(t, now.Add(6*time.Hour), at, "one window alone")
+	_, ok = s.Quietest(now, now.Add(time.Hour), 2*time.Hour)
+	require.False(t, ok, "no window lies between")
+	_, ok = s.Quietest(now, now.Add(time.Hour), 0)
+	require.False(t, ok)
+	at, ok = s.Quietest(now, now.Add(100*365*24*time.Hour), time.Hour)
+	require.True(t, ok)
+	require.True(t, at.Before(now.Add(8*24*time.Hour)))
+}
+
+func TestSpikeWhatIsNoMeasurement(t *testing.T) {
+	clean, dirty := newSpike(t, 65, time.Hour), newSpike(t, 65, time.Hour)
+	value := func(i int) float64 { return office(i) + 100*wiggle(i) }
+	follow(clean, 0, 3*aDay, value)
+	for i := range 3 * aDay {
+		at := monday.Add(time.Duration(i) * five)
+		dirty.Update(at, value(i))
+		dirty.Update(at, math.NaN())
+		dirty.Update(at, math.Inf(1))
+		dirty.Update(at.Add(-time.Hour), 17) // late
+	}
+	require.Equal(t, clean.Forecast(), dirty.Forecast())
+}
+
+// What was learnt of the days outlives gaps and clocks that jump.
+func TestSpikeGaps(t *testing.T) {
+	value := noisy(1, office)
+	s := newSpike(t, 65, time.Hour)
+	follow(s, 0, 14*aDay, value)
+	follow(s, 15*aDay, 15*aDay+9*12+2, value) // a day is missing
+	require.Greater(t, s.Forecast().Probability, 0.9)
+	s.Update(monday.Add(-time.Hour), 20)
+	require.True(t, s.Forecast().Ready, "a clock that goes back")
+	follow(s, 16*aDay, 16*aDay+9*12+2, value)
+	require.Greater(t, s.Forecast().Probability, 0.5)
+	// After years another load: it is soon learnt.
+	for i := range 3 * aDay {
+		s.Update(monday.Add(2*52*7*24*time.Hour+time.Duration(i)*five), 20)
+	}
+	require.Less(t, s.Forecast().Probability, 0.05)
+}
+
+func TestSpikeLongSteps(t *testing.T) {
+	s, err := NewSpike(Options{Capacity: 65, Horizon: 12 * time.Hour, Step: time.Hour})
+	require.NoError(t, err)
+	for i := range 14 * 24 {
+		s.Update(monday.Add(time.Duration(i)*time.Hour), office(i*12))
 	}
 	f := s.Forecast()
-	t.Logf("%+v", f)
-	at := monday.Add(9*24*time.Hour + 8*time.Hour + 30*time.Minute)
-	for k := range 12 {
-		s.Update(at.Add(time.Duration(k)*five), office(9*aDay+8*12+6+k)+source.NormFloat64())
-		f := s.Forecast()
-		t.Logf("%d %.3f %v %v %v %v %+v", k, f.Probability, f.Low.Format("15:04"), f.BreachAt.Format("15:04"), f.High.Format("15:04"), f.Alert, f.Causes)
-	}
-	q, ok := s.Quietest(at, at.Add(24*time.Hour), time.Hour)
-	t.Log(q, ok)
-	mean, low, high, ok := s.Expected(monday.Add(11 * time.Hour))
-	t.Log(mean, low, high, ok)
-	mean, low, high, ok = s.Expected(monday.Add(5*24*time.Hour + 11*time.Hour))
-	t.Log(mean, low, high, ok)
-	t.Logf("%+v", s.residuals)
+	require.True(t, f.Ready)
+	require.Greater(t, f.Probability, 0.9, "at midnight, for noon")
 }
 
 func TestSpikeSmallAndWithoutGarbage(t *testing.T) {
@@ -62,5 +260,52 @@ func TestSpikeSmallAndWithoutGarbage(t *testing.T) {
 		i++
 		s.Update(start.Add(time.Duration(i)*five), office(i)+wiggle(i))
 	}))
-	t.Log(unsafe.Sizeof(Spike{}))
+}
+
+func FuzzSpike(f *testing.F) {
+	f.Add([]byte{1, 2, 3, 250, 0, 9, 9, 9, 128, 4}, 1.0)
+	f.Add([]byte("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), 0.0)
+	f.Fuzz(func(t *testing.T, data []byte, capacity float64) {
+		s, err := NewSpike(Options{Capacity: capacity, Horizon: 12 * time.Hour, Step: time.Hour})
+		if err != nil {
+			t.Skip()
+		}
+		fuzzed(data, capacity, s.Update, func(at time.Time) {
+			requireSane(t, s.Forecast())
+			if mean, low, high, ok := s.Expected(at); ok {
+				require.True(t, low <= mean && mean <= high, "%v %v %v", low, mean, high)
+				require.False(t, math.IsInf(low, 0) || math.IsInf(high, 0))
+			}
+			if quiet, ok := s.Quietest(at, at.Add(30*time.Hour), time.Hour); ok {
+				require.False(t, quiet.Before(at) || quiet.After(at.Add(29*time.Hour)))
+			}
+		})
+	})
+}
+
+// fuzzed makes measurements of bytes, good and bad ones, and checks now and then.
+func fuzzed(data []byte, unit float64, update func(time.Time, float64), check func(time.Time)) {
+	at := monday
+	for i, x := range data {
+		v := (float64(x) - 100) * unit / 100
+		switch x % 16 {
+		case 0:
+			v = math.NaN()
+		case 1:
+			v = math.Inf(-1)
+		case 2:
+			v = math.MaxFloat64 * float64(x) / 255
+		case 3:
+			at = at.Add(time.Duration(int(x)-128) * 24 * time.Hour)
+		case 4:
+			v = 1e30
+		}
+		for range 1 + x%8 {
+			update(at, v)
+			at = at.Add(time.Duration(x) * time.Minute)
+		}
+		if i%3 == 0 {
+			check(at)
+		}
+	}
 }

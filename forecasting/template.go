@@ -9,7 +9,7 @@ const (
 	// templateSlots is into how many slots a day is cut: of ten minutes, or of a step when that is longer.
 	templateSlots = 144
 	// templateDays is over how many days of its kind a slot's values go.
-	templateDays = 10
+	templateDays = 5
 	// templateBound is how many spreads a value moves a slot at most.
 	templateBound = 3
 	// meanToSpread makes the standard deviation of a normal variable of its mean absolute deviation.
