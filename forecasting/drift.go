@@ -40,16 +40,23 @@ type Drift struct {
 	horizon  int32
 	grid     grid
 
-	seen    int64 // steps that are over, those without a measurement included
-	filters [len(driftWander)]localTrend
-	// logs are the logarithms of how well each hypothesis forecast, older steps weighing less.
-	logs [len(driftWander)]float64
+	seen int64 // steps that are over, those without a measurement included
+	bank bank
+	past [2]bank // as it was at the last two multiples of pause steps
 	base float64 // slow mean, on the scale
 
 	alert bool
-	// since is the step from which on the probability has been high, +1; 0: it is not.
-	since int64
 }
+
+// bank holds a filter for each hypothesis.
+type bank struct {
+	filters [len(driftWander)]localTrend
+	// logs are the logarithms of how well each hypothesis forecast, older steps weighing less.
+	logs [len(driftWander)]float64
+}
+
+// pause is how many steps lie between the states that are remembered.
+func (d *Drift) pause() int64 { return max(1, int64(d.horizon)/12) }
 
 // driftAlert: open is well above an even chance, for the level of a figure that scatters by factors is soon there and back.
 var driftAlert = thresholds{open: 0.6, close: 0.3}
@@ -99,9 +106,12 @@ func (d *Drift) limit() float64 { return math.Log1p(1 / driftKnee) }
 
 // predict lets a step pass.
 func (d *Drift) predict() {
+	if d.seen%d.pause() == 0 {
+		d.past[1], d.past[0] = d.past[0], d.bank
+	}
 	slope := d.wanderSlope()
-	for i := range d.filters {
-		d.filters[i].predict(driftWander[i], slope)
+	for i := range d.bank.filters {
+		d.bank.filters[i].predict(driftWander[i], slope)
 	}
 	d.seen++
 }
@@ -122,11 +132,11 @@ func (d *Drift) close() {
 	}
 	d.predict()
 	forget := 1 - 1/float64(max(12, d.horizon))
-	for i := range d.filters {
-		k := &d.filters[i]
+	for i := range d.bank.filters {
+		k := &d.bank.filters[i]
 		off, variance := k.update(x, driftBound)
 		square := math.Min(off*off, driftBound*driftBound)
-		d.logs[i] = forget*d.logs[i] - (square+math.Log(variance))/2
+		d.bank.logs[i] = forget*d.bank.logs[i] - (square+math.Log(variance))/2
 		k.noise += (square - 1) * k.noise / math.Min(float64(d.seen+driftPrior), driftMemory)
 		k.noise = math.Max(k.noise, 1e-10)
 	}
@@ -136,15 +146,16 @@ func (d *Drift) close() {
 // begin starts at a first value, with a slope that may be anything.
 func (d *Drift) begin(x float64) {
 	noise := 0.02 * d.limit()
-	for i := range d.filters {
-		d.filters[i] = localTrend{level: x, varLevel: 1, varSlope: 0.1, noise: noise * noise}
+	for i := range d.bank.filters {
+		d.bank.filters[i] = localTrend{level: x, varLevel: 1, varSlope: 0.1, noise: noise * noise}
 	}
 	d.base, d.seen = x, 1
 }
 
 // Forecast answers from what was measured so far, the open step included. The Level is that of the trend. An alert opens
-// when the probability was 60 % for a twelfth of the horizon, and closes below 30 %; it follows the forecasts that are
-// asked for: ask once a step. Leak is always 0; the causes are CauseTrend and CauseLevel.
+// when the probability is 60 % and already was between a twelfth and a sixth of the horizon before, so that no burst
+// opens it, and closes below 30 %; it follows the forecasts that are asked for: ask once a step. Leak is always 0; the
+// causes are CauseTrend and CauseLevel.
 func (d *Drift) Forecast() Forecast {
 	if !d.grid.begun {
 		return d.forecast()
@@ -153,7 +164,7 @@ func (d *Drift) Forecast() Forecast {
 	c.close()
 	c.grid.index++
 	f := c.forecast()
-	d.alert, d.since = c.alert, c.since
+	d.alert = c.alert
 	return f
 }
 
@@ -161,7 +172,7 @@ func (d *Drift) forecast() Forecast {
 	if d.seen < warmUp {
 		return Forecast{Missing: fmt.Sprintf("%d of %d steps seen", d.seen, warmUp)}
 	}
-	m := d.mixture()
+	m := d.mixture(&d.bank)
 	horizon := float64(d.horizon)
 	out := Forecast{Ready: true, Level: d.value(m.level), Probability: m.within(horizon)}
 	d.judge(&out)
@@ -179,15 +190,11 @@ func (d *Drift) forecast() Forecast {
 
 // judge opens and closes the alert.
 func (d *Drift) judge(out *Forecast) {
-	if out.Probability < driftAlert.open {
-		d.since = 0
-	} else if d.since == 0 {
-		d.since = d.seen + 1
-	}
 	if d.alert {
 		d.alert = out.Probability >= driftAlert.close
-	} else {
-		d.alert = d.since > 0 && d.seen+1-d.since >= max(2, int64(d.horizon)/12)
+	} else if out.Probability >= driftAlert.open {
+		before := d.mixture(&d.past[1])
+		d.alert = before.within(float64(d.horizon)) >= driftAlert.open
 	}
 	out.Alert = d.alert
 }

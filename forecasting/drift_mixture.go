@@ -18,16 +18,16 @@ type way struct {
 	doubt, variance float64
 }
 
-func (d *Drift) mixture() mixture {
+func (d *Drift) mixture(b *bank) mixture {
 	best := math.Inf(-1)
-	for _, l := range d.logs {
+	for _, l := range b.logs {
 		best = math.Max(best, l)
 	}
 	var m mixture
 	total := 0.0
 	horizon := float64(d.horizon)
-	for i, k := range d.filters {
-		w := way{weight: math.Exp(d.logs[i] - best), distance: d.limit() - k.level, slope: k.slope}
+	for i, k := range b.filters {
+		w := way{weight: math.Exp(b.logs[i] - best), distance: d.limit() - k.level, slope: k.slope}
 		w.doubt = math.Sqrt(k.noise * k.varSlope)
 		// What the slope wanders within the horizon adds to the level like a third of its end, and what is not known of
 		// the level like noise of the whole.

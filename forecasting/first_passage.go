@@ -10,8 +10,8 @@ import (
 // given variance in each unit of time gets as far as the distance, more than 0, within a time.
 //
 // With a drift towards it the time of first passage is inverse Gaussian, of mean distance/drift and shape
-// distance²/variance (Schrödinger, Phys. Z. 16, 1915; Chhikara and Folks, The Inverse Gaussian Distribution, 1989,
-// section 2.2). The same formula holds with a drift away from it, where it stays below 1 for ever (Cox and Miller, The
+// distance²/variance (Schrödinger, Phys. Z. 16, 1915; Chhikara and Folks, The Inverse Gaussian Distribution,
+// 1989). The same formula holds with a drift away from it, where it stays below 1 for ever (Cox and Miller, The
 // Theory of Stochastic Processes, 1965, section 5.7).
 func reachedWithin(time, distance, drift, variance float64) float64 {
 	if distance <= 0 {
@@ -37,7 +37,7 @@ func reachedWithin(time, distance, drift, variance float64) float64 {
 // logSurvival returns the logarithm of the probability that a standard normal variable is larger than x.
 func logSurvival(x float64) float64 {
 	if x < 30 {
-		return math.Log(distuv.UnitNormal.Survival(x))
+		return math.Log(distuv.UnitNormal.CDF(-x)) // its Survival is 1 less something near 1
 	}
 	// Mills' ratio, by its asymptotic series; the next term is below 1e-8 (Abramowitz and Stegun 26.2.12).
 	xx := x * x

@@ -69,12 +69,12 @@ func TestSpikeDaily(t *testing.T) {
 	s := newSpike(t, 65, time.Hour)
 	value := noisy(1, office)
 	const wednesday = 16 * aDay
-	now := follow(s, 0, wednesday+8*12, value) // 08:00
+	follow(s, 0, wednesday+8*12, value) // 08:00
 	f := s.Forecast()
 	require.Less(t, f.Probability, 0.01)
 	require.Zero(t, f.BreachAt)
 	require.Empty(t, f.Causes)
-	now = follow(s, wednesday+8*12, wednesday+9*12+2, value) // 09:10, where it begins to rise
+	now := follow(s, wednesday+8*12, wednesday+9*12+2, value) // 09:10, where it begins to rise
 	f = s.Forecast()
 	require.Greater(t, f.Probability, 0.9)
 	require.True(t, f.Alert)
