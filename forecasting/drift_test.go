@@ -3,6 +3,7 @@ package forecasting
 import (
 	"math"
 	"math/rand"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -84,6 +85,37 @@ func TestDriftDegradation(t *testing.T) {
 			require.GreaterOrEqual(t, covered, runs*6/10)
 		})
 	}
+}
+
+// wander is a level on the scale of a Drift that wanders, with a slope that does, about a place below the limit.
+func wander(source *rand.Rand) []float64 {
+	x, slope := make([]float64, 1000), 0.0
+	x[0] = 1.6
+	for i := 1; i < len(x); i++ {
+		slope = 0.995*slope + 0.0008*source.NormFloat64()
+		x[i] = math.Max(0, x[i-1]+slope+0.01*source.NormFloat64()-0.002*(x[i-1]-1.6))
+	}
+	return x
+}
+
+// Of forecasts for levels that wander, about as many come true as they say, although their slopes last less long than
+// the forecasts have it.
+func TestDriftProbabilities(t *testing.T) {
+	c := newCalibration(t, 0)
+	for seed := range int64(100) {
+		source := rand.New(rand.NewSource(seed))
+		x, d := wander(source), newDrift(t, 1)
+		for i := range len(x) - 72 {
+			d.Update(start.Add(time.Duration(i)*five), d.value(math.Max(0, x[i]+0.15*source.NormFloat64())))
+			if i < 100 || i%12 != 0 || x[i] >= d.limit() {
+				continue
+			}
+			c.Observe(d.Forecast().Probability, slices.Max(x[i+1:i+73]) >= d.limit(), start)
+		}
+	}
+	t.Logf("skill %.2f, calibration error %.3f", c.Skill(), c.ECE())
+	require.Greater(t, c.Skill(), 0.2)
+	require.Less(t, c.ECE(), 0.04)
 }
 
 // Healthy series give no alert; where the row says so, not even a doubt.
