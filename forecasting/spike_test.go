@@ -241,6 +241,35 @@ func TestSpikeGaps(t *testing.T) {
 	require.Less(t, s.Forecast().Probability, 0.05)
 }
 
+// One point is no template, and two days of one value are one without a spread.
+func TestSpikeOfOnePoint(t *testing.T) {
+	s := newSpike(t, 65, time.Hour)
+	s.Update(monday, 40)
+	require.Equal(t, "1 of 576 steps seen", s.Forecast().Missing)
+	_, _, _, ok := s.Expected(monday)
+	require.False(t, ok)
+	follow(s, 1, 3*aDay, func(int) float64 { return 40 })
+	mean, low, high, ok := s.Expected(monday.Add(100 * time.Hour))
+	require.True(t, ok)
+	require.InDelta(t, 40, mean, 0)
+	require.InDelta(t, 40, low, 0.2)
+	require.InDelta(t, 40, high, 0.2)
+}
+
+func TestTemplateKnowsTheDay(t *testing.T) {
+	for date, kind := range map[string]int{
+		"2026-03-01": weekend, "2026-03-02": weekday, "2026-03-06": weekday, "2026-03-07": weekend,
+		"1970-01-01": weekday, "1969-12-27": weekend, "1969-12-28": weekend, "1969-12-29": weekday,
+	} {
+		at, err := time.Parse(time.DateOnly, date)
+		require.NoError(t, err)
+		tpl := template{step: int64(five)}
+		got, slot := tpl.slot(floorDiv(at.Add(10*time.Hour+25*time.Minute).UnixNano(), tpl.step))
+		require.Equal(t, kind, got, date)
+		require.Equal(t, 62, slot, "10:20 to 10:30")
+	}
+}
+
 func TestSpikeLongSteps(t *testing.T) {
 	s, err := NewSpike(Options{Capacity: 65, Horizon: 12 * time.Hour, Step: time.Hour})
 	require.NoError(t, err)
@@ -260,52 +289,4 @@ func TestSpikeSmallAndWithoutGarbage(t *testing.T) {
 		i++
 		s.Update(start.Add(time.Duration(i)*five), office(i)+wiggle(i))
 	}))
-}
-
-func FuzzSpike(f *testing.F) {
-	f.Add([]byte{1, 2, 3, 250, 0, 9, 9, 9, 128, 4}, 1.0)
-	f.Add([]byte("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), 0.0)
-	f.Fuzz(func(t *testing.T, data []byte, capacity float64) {
-		s, err := NewSpike(Options{Capacity: capacity, Horizon: 12 * time.Hour, Step: time.Hour})
-		if err != nil {
-			t.Skip()
-		}
-		fuzzed(data, capacity, s.Update, func(at time.Time) {
-			requireSane(t, s.Forecast())
-			if mean, low, high, ok := s.Expected(at); ok {
-				require.True(t, low <= mean && mean <= high, "%v %v %v", low, mean, high)
-				require.False(t, math.IsInf(low, 0) || math.IsInf(high, 0))
-			}
-			if quiet, ok := s.Quietest(at, at.Add(30*time.Hour), time.Hour); ok {
-				require.False(t, quiet.Before(at) || quiet.After(at.Add(29*time.Hour)))
-			}
-		})
-	})
-}
-
-// fuzzed makes measurements of bytes, good and bad ones, and checks now and then.
-func fuzzed(data []byte, unit float64, update func(time.Time, float64), check func(time.Time)) {
-	at := monday
-	for i, x := range data {
-		v := (float64(x) - 100) * unit / 100
-		switch x % 16 {
-		case 0:
-			v = math.NaN()
-		case 1:
-			v = math.Inf(-1)
-		case 2:
-			v = math.MaxFloat64 * float64(x) / 255
-		case 3:
-			at = at.Add(time.Duration(int(x)-128) * 24 * time.Hour)
-		case 4:
-			v = 1e30
-		}
-		for range 1 + x%8 {
-			update(at, v)
-			at = at.Add(time.Duration(x) * time.Minute)
-		}
-		if i%3 == 0 {
-			check(at)
-		}
-	}
 }
