@@ -36,7 +36,8 @@
 //     noise, and an exponential tail: Pickands, Ann. Statist. 3 (1975) (template.go, residuals.go).
 //   - First passage of the season: that process as a chain of states, Kopecky and Suen, Rev. Econ. Dynam. 13 (2010), of
 //     which in each step the part is taken that is above the way to the capacity; clusters of high values count
-//     once by their extremal index: Smith and Weissman, J. R. Statist. Soc. B 56 (1994) (spike_passage.go).
+//     once by their extremal index: Smith and Weissman, J. R. Statist. Soc. B 56 (1994) (spike_passage.go,
+//     rises.go).
 //   - Level and trend: Kalman filters of a local linear trend, Durbin and Koopman, Time Series Analysis by State Space
 //     Methods (2012), with bounded errors, Masreliez and Martin, IEEE Trans. Automat. Control 22 (1977), and several
 //     hypotheses of the variances, Magill, IEEE Trans. Automat. Control 10 (1965) (kalman.go, drift.go).

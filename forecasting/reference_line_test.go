@@ -149,7 +149,7 @@ func TestReferenceResiduals(t *testing.T) {
 	sample := make([]float64, slowSteps)
 	for i := range sample {
 		sample[i] = distuv.Gamma{Alpha: 2, Beta: 1}.Quantile(source.Float64()) - 2
-		r.take(sample[i])
+		r.take(sample[i], math.Inf(1))
 	}
 	slices.Sort(sample)
 	for _, p := range []float64{0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99} {
@@ -170,7 +170,7 @@ func TestReferenceAutocorrelation(t *testing.T) {
 	for i := range series {
 		u = keep*u + math.Sqrt(share*(1-keep*keep))*source.NormFloat64()
 		series[i] = u + math.Sqrt(1-share)*source.NormFloat64()
-		r.take(series[i])
+		r.take(series[i], math.Inf(1))
 	}
 	require.InDelta(t, stat.Correlation(series[1:], series[:len(series)-1], nil), r.near/r.square, 0.03)
 	require.InDelta(t, stat.Correlation(series[farLag:], series[:len(series)-farLag], nil), r.far/r.square, 0.03)

@@ -94,13 +94,13 @@ func TestReferenceChain(t *testing.T) {
 // Without autocorrelation the probability of a first passage has the closed form 1-Φ(b)ⁿ; a hazard raised to a
 // power gives 1-Φ(b)^(n·power).
 func TestReferencePassageOfNoise(t *testing.T) {
-	p := passageSteps{n: 24, clusters: 1}
+	p := passageSteps{n: 24, hazard: 1}
 	for k := range p.n {
 		p.scores[k] = 2
 	}
 	c := newChain(0, 0)
 	require.InDelta(t, 1-math.Pow(distuv.UnitNormal.CDF(2), 24), p.first(c, 0, 0), 1e-12)
-	p.clusters = 0.3
+	p.hazard = 0.3
 	require.InDelta(t, 1-math.Pow(distuv.UnitNormal.CDF(2), 24*0.3), p.first(c, 0, 0), 1e-12)
 }
 
@@ -110,7 +110,7 @@ func TestReferencePassageBySimulation(t *testing.T) {
 	const share, keep, steps, runs = 0.6, 0.95, 24, 20000
 	source := rand.New(rand.NewSource(7))
 	for _, from := range []float64{-0.5, 0, 0.8} {
-		p := passageSteps{n: steps, clusters: 1}
+		p := passageSteps{n: steps, hazard: 1}
 		for k := range p.n {
 			p.scores[k] = 2.5 - 0.04*float64(k) // a bound that comes nearer
 		}

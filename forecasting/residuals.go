@@ -17,9 +17,6 @@ const (
 	residualTail = 0.02
 	// farLag is over how many steps the slow autocorrelation is measured.
 	farLag = 12
-	// highScore is what one in 44 scores is above. clusterPrior is how many rises the first guess weighs.
-	highScore    = 1.5
-	clusterPrior = 3
 	// mostScore bounds normal scores: beyond, a chance is less than one in a hundred million.
 	mostScore = 5.5
 )
@@ -29,7 +26,7 @@ const (
 //
 // By their rank they are made normal scores (a Gaussian copula: their dependence apart from their distribution). Of
 // these a part is noise, the rest a Gaussian process of first order, slow: share·keep^k is their autocorrelation at lag k,
-// by that at lags 1 and 6. Where the slow part is now is followed by a Kalman filter.
+// by that at lags 1 and 12. Where the slow part is now is followed by a Kalman filter.
 type residuals struct {
 	bins  [residualBins]float32
 	total float32
@@ -46,10 +43,8 @@ type residuals struct {
 	// share and keep are of the slow part, now and doubt its mean and variance.
 	share, keep float64
 	now, doubt  float64
-	// hoped and came are how many rises above highScore after farLag steps below were to be expected, and came; below
-	// is for how many steps it was.
-	hoped, came float64
-	below       int32
+	// high are the rises above highScore, full those above the capacity.
+	high, full rises
 }
 
 func newResiduals() residuals {
@@ -126,7 +121,7 @@ func (r *residuals) quantile(p float64) float64 {
 // skip lets steps pass without a measurement.
 func (r *residuals) skip(steps int64) {
 	r.forget(math.Pow(r.keep, float64(min(steps, slowSteps))))
-	r.run, r.below = 0, 0
+	r.run, r.high.below, r.full.below = 0, 0, 0
 }
 
 // forget draws the slow part towards its mean; keep is how much of it is left.
@@ -135,39 +130,18 @@ func (r *residuals) forget(keep float64) {
 	r.doubt = keep*keep*r.doubt + r.share*(1-keep*keep)
 }
 
-// take learns the residual of a step that follows the last one.
-func (r *residuals) take(z float64) {
+// take learns the residual of a step that follows the last one; capacity is the one that would have reached the capacity.
+func (r *residuals) take(z, capacity float64) {
 	u := r.score(z)
 	r.forget(r.keep)
-	r.rises(u)
+	sd := math.Sqrt(r.doubt + noiseOf(r.share))
+	r.high.take(u, highScore, r.now, sd)
+	r.full.take(u, r.score(capacity), r.now, sd)
 	gain := r.doubt / (r.doubt + noiseOf(r.share))
 	r.now += gain * (u - r.now)
 	r.doubt -= gain * r.doubt
 	r.follow(u)
 	r.count(z)
-}
-
-// rises counts rises, before u changes what is known of the slow part.
-func (r *residuals) rises(u float64) {
-	if r.below >= farLag {
-		const keep = 1 - 1.0/slowSteps
-		sd := math.Sqrt(r.doubt + noiseOf(r.share))
-		r.hoped = r.hoped*keep + distuv.UnitNormal.CDF((r.now-highScore)/sd)
-		r.came *= keep
-		if u > highScore {
-			r.came++
-		}
-	}
-	if r.below++; u > highScore {
-		r.below = 0
-	}
-}
-
-// clusters returns how many first rises there are to one that a Gaussian process would have: high values of real load come
-// in clusters, those of a Gaussian process apart. That is the extremal index, by the method of runs, relative to that of the
-// process (Smith and Weissman, Estimating the extremal index, J. R. Statist. Soc. B 56, 1994).
-func (r *residuals) clusters() float64 {
-	return math.Min(1, (r.came+clusterPrior)/(r.hoped+clusterPrior))
 }
 
 // follow measures how scores follow each other.

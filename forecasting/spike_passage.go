@@ -61,8 +61,8 @@ type passageSteps struct {
 	scores [recent]float64
 	// by is the probability that it is reached by the end of each step.
 	by [recent]float64
-	// clusters is to what power a step is survived; see residuals.clusters.
-	clusters float64
+	// hazard is to what power a step is survived.
+	hazard float64
 	// season is the highest expected value, present the score that the capacity has now.
 	season, present float64
 }
@@ -97,7 +97,7 @@ func (p *passageSteps) first(c *chain, mean, variance float64) float64 {
 		}
 		for j := range next {
 			if z := (p.scores[k] - c.states[j]) / c.noise; z < sureScore {
-				next[j] *= math.Pow(distuv.UnitNormal.CDF(z), p.clusters)
+				next[j] *= math.Pow(distuv.UnitNormal.CDF(z), p.hazard)
 			}
 			left += next[j]
 		}
@@ -110,7 +110,7 @@ func (p *passageSteps) first(c *chain, mean, variance float64) float64 {
 // ahead writes the scores of the steps of the horizon; it says no when a step is not known, and which.
 func (s *Spike) ahead(p *passageSteps) (time.Time, bool) {
 	p.n = int(s.horizon)
-	p.season, p.clusters = math.Inf(-1), s.residuals.clusters()
+	p.season, p.hazard = math.Inf(-1), s.residuals.hazard()
 	for k := range p.n {
 		index := s.grid.index + int64(k)
 		mean, spread, ok := s.template.expect(index)
