@@ -16,6 +16,10 @@ type Models struct {
 	Exhaustion Model
 	Leak       Model
 	Recurrence Model
+	// Alarm is the first question, with a price on every healthy series that is alerted at any time. An
+	// alert opens at log-odds of Open and closes below Close.
+	Alarm       Model
+	Open, Close float64
 	// Time adds to the logarithm of when the straightest trend leads to the capacity, Doubt is the
 	// logarithm of how far that is off, itself in logarithms. Between Early and Late times that lie
 	// eight of ten outcomes.

@@ -167,10 +167,11 @@ func TestSmallAndWithoutGarbage(t *testing.T) {
 func TestFrozenModels(t *testing.T) {
 	require.NotEmpty(t, models.Made)
 	require.Equal(t, FeatureNames(), models.Features)
-	for _, m := range []*Model{&models.Exhaustion, &models.Leak, &models.Recurrence, &models.Time, &models.Doubt} {
+	for _, m := range []*Model{&models.Exhaustion, &models.Leak, &models.Alarm, &models.Recurrence, &models.Time, &models.Doubt} {
 		require.NotEmpty(t, m.Trees)
 		require.NoError(t, m.check())
 	}
+	require.Less(t, models.Close, models.Open)
 	broken := models.Leak
 	broken.Trees = append([]Tree{{Feature: []uint8{1}}}, broken.Trees...)
 	require.ErrorContains(t, broken.check(), "tree 0 is not full")

@@ -15,6 +15,9 @@
 //   - Trends are least squares over windows of several lengths with the standard error of the slope
 //     widened for residuals that follow each other: Santer et al., Statistical significance of
 //     trends, J. Geophys. Res. 105 (2000).
+//   - The onset of growth is where a hinge bends, a level that is flat and then a straight line, fitted
+//     by least squares over all onsets: Hudson, Fitting segmented curves whose join points have to be
+//     estimated, J. Am. Stat. Assoc. 61 (1966).
 //   - Growth is compared with the largest growth in windows of the same length before: what a series
 //     does all the time is no precursor.
 //   - Rises and resets of a sawtooth are found by swings, the zigzag of turning points larger than the

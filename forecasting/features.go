@@ -62,8 +62,8 @@ const (
 	fSure144
 	fSure288
 	fSureBest
-	fStraight               // length of that window, in horizons
-	featuresOfGrowth = iota // how many until here; again_features.go has the others
+	fStraight             // length of that window, in horizons
+	featuresBefore = iota // how many until here; onset.go has more
 )
 
 const featureCount = int(features_)
@@ -91,6 +91,7 @@ func (b *Breach) features(f *[featureCount]float64) {
 	b.shape(&v, f)
 	b.sawtooth(&v, f)
 	b.recurrence(&v, f)
+	b.onset(&v, f)
 	b.againFeatures(&v, f)
 	for i, x := range f {
 		if math.IsNaN(x) {

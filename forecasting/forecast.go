@@ -38,16 +38,11 @@ type Cause struct {
 	Weight float64
 }
 
-// thresholds of an alert: it opens when both are reached, and closes when one falls below.
-type thresholds struct{ open, close, leakOpen, leakClose float64 }
+// thresholds of an alert: it opens at the first and closes below the second.
+type thresholds struct{ open, close float64 }
 
-// How they were chosen stands in docs/FORECAST.md: the least that alerts one healthy series in
-// twenty for exhaustion, the best F1 on the train parts of hosts that were held out for what comes again
-// and again.
-var (
-	exhaustion = thresholds{open: 0.35, close: 0.25, leakOpen: 0.9, leakClose: 0.6}
-	recurrence = thresholds{open: 0.2, close: 0.17}
-)
+// recurrence is the best F1 on the train parts of hosts that were held out; docs/FORECAST.md says how.
+var recurrence = thresholds{open: 0.2, close: 0.17}
 
 const causesShown = 5
 
@@ -72,35 +67,40 @@ func (b *Breach) forecast() Forecast {
 	b.features(&f)
 	out := Forecast{Ready: true, Level: b.now()}
 	limits := recurrence
-	m := &models.Recurrence
+	var alarm float64 // in log-odds of exhaustion, or the probability of recurrence
 	if hits, _ := b.passage.overall(); hits == 0 {
-		limits, m = exhaustion, &models.Exhaustion
+		limits = thresholds{models.Open, models.Close}
 		out.Leak = logistic(models.Leak.sum(&f, nil))
+		out.Probability = logistic(models.Exhaustion.sum(&f, &with))
+		alarm = models.Alarm.sum(&f, nil)
+	} else {
+		out.Probability = logistic(models.Recurrence.sum(&f, &with))
+		alarm = out.Probability
 	}
-	out.Probability = logistic(m.sum(&f, &with))
 	if b.back(0) >= b.capacity {
-		out.Probability = 1
+		out.Probability, alarm = 1, math.Inf(1)
 	}
-	b.alert = limits.judge(b.alert, out)
+	b.alert = limits.judge(b.alert, alarm)
 	out.Alert = b.alert
 	b.when(&f, &out)
 	out.Causes = causes(&f, &with)
 	return out
 }
 
-func (t thresholds) judge(open bool, f Forecast) bool {
+func (t thresholds) judge(open bool, alarm float64) bool {
 	if open {
-		return f.Probability >= t.close && f.Leak >= t.leakClose
+		return alarm >= t.close
 	}
-	return f.Probability >= t.open && f.Leak >= t.leakOpen
+	return alarm >= t.open
 }
 
 // when writes when the series will be at its capacity, if it is on a way there.
 func (b *Breach) when(f *[featureCount]float64, out *Forecast) {
-	if out.Leak < likely && out.Probability < likely && f[fReachBest] >= never {
+	reach := Reach(f[fOnsetReach], f[fOnsetReachLong])
+	if out.Leak < likely && out.Probability < likely && reach >= farthest {
 		return
 	}
-	steps := float64(b.horizon) * Reach(f[fReachBest]) * math.Exp(models.Time.sum(f, nil))
+	steps := float64(b.horizon) * reach * math.Exp(models.Time.sum(f, nil))
 	off := math.Exp(models.Doubt.sum(f, nil))
 	at := func(steps float64) time.Time {
 		if steps > 100*float64(b.horizon) {

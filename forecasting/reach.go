@@ -45,8 +45,11 @@ func (v *view) error(l line) float64 {
 	return math.Max(least, math.Abs(l.slope/l.score))
 }
 
-// Reach returns the feature "reach" within the bounds between which it begins a guess of the time.
-func Reach(horizons float64) float64 { return math.Max(0.02, math.Min(never, horizons)) }
+// Reach returns the guess with which the time begins: the earlier of what growth over a day and over five days
+// says, the features "onset-reach" and "onset-reach-long", within bounds.
+func Reach(day, days float64) float64 {
+	return math.Max(0.02, math.Min(farthest, math.Min(day, days)))
+}
 
 // straightest returns the longest window over which the residuals are hardly larger than over the
 // shorter ones: the trend began before it.

@@ -175,7 +175,7 @@ func (s *Spike) forecast() Forecast {
 	if s.last >= s.capacity {
 		out.Probability = 1
 	}
-	s.alert = spikeAlert.judge(s.alert, out)
+	s.alert = spikeAlert.judge(s.alert, out.Probability)
 	out.Alert = s.alert
 	s.when(&p, &out)
 	if out.Probability > 0.01 {

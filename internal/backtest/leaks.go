@@ -20,6 +20,14 @@ type Leak struct {
 	Values           []float64
 }
 
+// End is the step at which it is exhausted or, of one that never is, how many steps it has.
+func (l *Leak) End() int {
+	if l.Exhausted >= 0 {
+		return l.Exhausted
+	}
+	return len(l.Values)
+}
+
 // ReadLeaks reads a folder with index.csv (id, source, kind, onset, exhausted) and one ID.csv.gz each.
 func ReadLeaks(dir string) ([]Leak, error) {
 	f, err := os.Open(filepath.Join(dir, "index.csv"))

@@ -111,11 +111,7 @@ func (j Judge) Leaks(ctx context.Context, leaks []Leak, contenders []Contender) 
 // follow asks at every step, as alerts have hysteresis, and judges at the decisions.
 func (l *Leak) follow(f Forecaster) leakRun {
 	var run leakRun
-	end := len(l.Values)
-	if l.Exhausted >= 0 {
-		end = l.Exhausted
-	}
-	for i, v := range l.Values[:end] {
+	for i, v := range l.Values[:l.End()] {
 		f.Take(v)
 		o := f.Look()
 		for k, part := range leakLife() {

@@ -40,6 +40,15 @@ type decision struct {
 	alert, came bool
 }
 
+// ScoreOf judges probabilities of what came or did not.
+func ScoreOf(probabilities []float64, came []bool) Score {
+	all := make([]decision, len(came))
+	for i := range came {
+		all[i] = decision{probability: float32(probabilities[i]), came: came[i]}
+	}
+	return score(all)
+}
+
 // score judges decisions, which it sorts.
 func score(all []decision) Score {
 	s := Score{Decisions: len(all)}

@@ -17,8 +17,21 @@ func uniform(r *rand.Rand, a, b float64) float64 { return a + (b-a)*r.Float64() 
 
 func logUniform(r *rand.Rand, a, b float64) float64 { return a * math.Exp(r.Float64()*math.Log(b/a)) }
 
-// life draws how many steps a leak takes to fill the room.
-func life(r *rand.Rand) float64 { return logUniform(r, 24, 1300) }
+// life draws how many steps a leak takes to fill the room: about a quarter of a day, a day, three days, or any.
+func life(r *rand.Rand) float64 {
+	if r.IntN(2) == 0 {
+		return logUniform(r, 24, 1300)
+	}
+	return [...]float64{72, 288, 864}[r.IntN(3)] * uniform(r, 0.75, 1.3)
+}
+
+// height draws which share of the room a healthy rise takes: mostly a usual one, sometimes any up to a limit.
+func height(r *rand.Rand, limit float64) float64 {
+	if r.IntN(3) > 0 {
+		return uniform(r, 0.3, 0.65)
+	}
+	return uniform(r, 0.15, limit)
+}
 
 func shapes() []shape {
 	return []shape{
@@ -66,15 +79,15 @@ func shapes() []shape {
 			return func(float64) float64 { return 0 }
 		}},
 		{"step", false, 1, func(r *rand.Rand, room float64) func(float64) float64 {
-			h := room * uniform(r, 0.15, 0.92)
+			h := room * height(r, 0.92)
 			return func(float64) float64 { return h }
 		}},
 		{"warmup", false, 1, func(r *rand.Rand, room float64) func(float64) float64 {
-			h, tau := room*uniform(r, 0.15, 0.92), logUniform(r, 6, 300)
+			h, tau := room*height(r, 0.92), logUniform(r, 8, 350)
 			return func(n float64) float64 { return -h * math.Expm1(-n/tau) }
 		}},
 		{"sawtooth", false, 1, func(r *rand.Rand, room float64) func(float64) float64 {
-			h, every, floor := room*uniform(r, 0.25, 0.94), logUniform(r, 12, 220), uniform(r, 0, 0.5)
+			h, every, floor := room*height(r, 0.92), logUniform(r, 16, 200), uniform(r, 0, 0.5)
 			if r.IntN(2) == 0 {
 				floor = 0
 			}
@@ -87,19 +100,19 @@ func shapes() []shape {
 			}
 		}},
 		{"few steps", false, 0.3, func(r *rand.Rand, room float64) func(float64) float64 {
-			h, k, every := room*uniform(r, 0.3, 0.92), 1+float64(r.IntN(4)), logUniform(r, 6, 150)
+			h, k, every := room*height(r, 0.85), 1+float64(r.IntN(4)), logUniform(r, 6, 150)
 			return func(n float64) float64 { return h * math.Min(k, 1+math.Floor(n/every)) / k }
 		}},
 		{"ramp that ends", false, 0.3, func(r *rand.Rand, room float64) func(float64) float64 {
-			h, l := room*uniform(r, 0.1, 0.8), logUniform(r, 8, 500)
+			h, l := room*height(r, 0.8), logUniform(r, 8, 500)
 			return func(n float64) float64 { return h * math.Min(1, n/l) }
 		}},
 		{"hump", false, 0.3, func(r *rand.Rand, room float64) func(float64) float64 {
-			h, l := room*uniform(r, 0.2, 0.9), logUniform(r, 10, 300)
+			h, l := room*height(r, 0.9), logUniform(r, 10, 300)
 			return func(n float64) float64 { return h * math.Max(0, 1-math.Abs(n-l)/l) }
 		}},
 		{"daily", false, 0.3, func(r *rand.Rand, room float64) func(float64) float64 {
-			h := room * uniform(r, 0.2, 0.9)
+			h := room * height(r, 0.9)
 			return func(n float64) float64 { return h * (1 - math.Cos(2*math.Pi*n/288)) / 2 }
 		}},
 	}
@@ -129,12 +142,16 @@ func Simulate(r *rand.Rand, backgrounds [][]float64, count int, pace float64) []
 func grow(r *rand.Rand, background []float64, s shape, pace float64) (Leak, bool) {
 	length := len(background)
 	onset := 60 + r.IntN(740)
-	scale, up := uniform(r, 0.5, 1.2), uniform(r, -0.1, 0.15)
+	scale, up := logUniform(r, 0.4, 1.8), uniform(r, 0.15, 0.6)
 	shift := r.IntN(length / 3)
 	v := make([]float64, length-shift)
+	middle := 0.0
+	for _, x := range background {
+		middle += x / float64(length)
+	}
 	base := 0.0
 	for i := range v {
-		v[i] = math.Max(0, background[i+shift]*scale+up)
+		v[i] = math.Max(0, (background[i+shift]-middle)*scale+up)
 		if i < onset {
 			base += v[i] / float64(onset)
 		}
@@ -148,7 +165,7 @@ func grow(r *rand.Rand, background []float64, s shape, pace float64) (Leak, bool
 		high = math.Max(high, x)
 	}
 	room := 1 - base
-	if !s.leaks {
+	if !s.leaks && r.IntN(2) == 0 {
 		room = 1 - math.Max(base, high-uniform(r, 0, 0.5)*(high-base))
 	}
 	f := s.make(r, room)

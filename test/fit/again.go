@@ -94,6 +94,16 @@ func (t *table) ofGrowth() *table {
 	return t
 }
 
+// ofRecurrence takes from a table what only the models of growth look at.
+func (t *table) ofRecurrence() *table {
+	for c := range t.edges {
+		if forecasting.OnlyGrowth(c) {
+			t.edges[c] = nil
+		}
+	}
+	return t
+}
+
 // hosts returns the hosts of metrics, each once, in order.
 func hosts(metrics []backtest.Metric) []string {
 	var out []string

@@ -17,6 +17,7 @@ type settings struct {
 	rate         float64 // of learning
 	lambda       float64 // penalty on a leaf
 	least        float64 // weight of the curvature in a leaf
+	bag          bool    // each tree sees a random half of the rows
 	half         bool    // each tree looks at a random half of the features
 }
 
@@ -24,9 +25,11 @@ const bins = 128
 
 // table is the features in bins, column by column.
 type table struct {
-	cols  [][]uint8
-	edges [][]float32 // a value of edges[b] or more is in bin b+1 or a later one
-	y, w  []float32
+	cols    [][]uint8
+	edges   [][]float32 // a value of edges[b] or more is in bin b+1 or a later one
+	y, w    []float32
+	healthy []int32   // number of the series when it is never exhausted, or -1
+	worth   []float32 // what its series counts
 }
 
 func newTable(rows []decision, label func(*decision) float32) *table {
@@ -34,6 +37,11 @@ func newTable(rows []decision, label func(*decision) float32) *table {
 	t := &table{cols: make([][]uint8, n), edges: make([][]float32, n)}
 	for i := range rows {
 		t.y, t.w = append(t.y, label(&rows[i])), append(t.w, rows[i].weight)
+		h := int32(-1)
+		if rows[i].healthy {
+			h = int32(rows[i].series)
+		}
+		t.healthy, t.worth = append(t.healthy, h), append(t.worth, rows[i].worth)
 	}
 	parallel(n, func(c int) {
 		t.edges[c] = edges(rows, c)
@@ -83,34 +91,7 @@ type split struct {
 
 type sums struct{ g, h float64 }
 
-// loss gives where a sum begins, and the first and second derivative at a sum.
-type loss struct {
-	begin  func(t *table) float64
-	derive func(sum float64, y float32) (g, h float64)
-}
-
-// mean returns the weighted mean of the labels.
-func mean(t *table) float64 {
-	var sum, all float64
-	for i, y := range t.y {
-		sum, all = sum+float64(y*t.w[i]), all+float64(t.w[i])
-	}
-	return sum / all
-}
-
-// chance is the logistic loss of labels 0 and 1, square the squared error of any.
-var (
-	chance = loss{
-		begin: func(t *table) float64 { return math.Log(mean(t) / (1 - mean(t))) },
-		derive: func(sum float64, y float32) (g, h float64) {
-			p := logistic(sum)
-			return p - float64(y), p * (1 - p)
-		},
-	}
-	square = loss{begin: mean, derive: func(sum float64, y float32) (g, h float64) { return sum - float64(y), 1 }}
-)
-
-// fit makes a model by second-order boosting.
+// fit makes a model by second-order boosting, of parts of the rows and features if so set: Friedman, Stochastic gradient boosting, Comput. Stat. Data Anal. 38 (2002).
 func fit(t *table, s settings, l loss) *forecasting.Model {
 	n := len(t.y)
 	m := &forecasting.Model{Depth: s.depth, Bias: l.begin(t)}
@@ -118,35 +99,76 @@ func fit(t *table, s settings, l loss) *forecasting.Model {
 	for i := range f {
 		f[i] = m.Bias
 	}
-	g, h := make([]float32, n), make([]float32, n)
-	node := make([]uint8, n)
 	r := rand.New(rand.NewPCG(seed, 2))
+	rows, cols := t.numbers()
+	g, h := make([]float32, n), make([]float32, n)
 	for range s.trees {
-		looks := make([]bool, len(t.cols))
-		for c := range looks {
-			looks[c] = !s.half || r.Uint32()&1 == 0
-		}
 		for i := range f {
 			a, b := l.derive(f[i], t.y[i])
 			g[i], h[i] = float32(a)*t.w[i], float32(b)*t.w[i]
-			node[i] = 0
 		}
-		tree := grow(t, s, g, h, looks, node)
+		if l.press != nil {
+			l.press(t, f, g, h)
+		}
+		tree := grow(t, s, g, h, draw(r, rows, s.bag), draw(r, cols, s.half))
 		m.Trees = append(m.Trees, tree)
-		first := 1<<s.depth - 1
-		for i := range f {
-			f[i] += float64(tree.Value[first+int(node[i])])
-		}
+		parallel(2, func(part int) {
+			for i := part * n / 2; i < (part+1)*n/2; i++ {
+				f[i] += float64(tree.Value[t.leaf(&tree, s.depth, i)])
+			}
+		})
 	}
 	return m
 }
 
-// grow makes one tree; node becomes each row's leaf.
-func grow(t *table, s settings, g, h []float32, looks []bool, node []uint8) forecasting.Tree {
+// numbers returns those of all rows and of the columns that differ.
+func (t *table) numbers() (rows, cols []int32) {
+	for i := range t.y {
+		rows = append(rows, int32(i))
+	}
+	for c := range t.edges {
+		if len(t.edges[c]) > 0 {
+			cols = append(cols, int32(c))
+		}
+	}
+	return rows, cols
+}
+
+// draw returns a random half of the numbers, or all of them.
+func draw(r *rand.Rand, of []int32, half bool) []int32 {
+	if !half {
+		return of
+	}
+	out := make([]int32, 0, len(of)/2+64)
+	for _, i := range of {
+		if r.Uint32()&1 == 0 {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// leaf returns the leaf that a row falls into.
+func (t *table) leaf(tree *forecasting.Tree, depth, row int) int {
+	n := 0
+	for range depth {
+		at := n
+		n = 2*n + 1
+		// The bin's lower edge stands for the value: every split is at an edge.
+		if b := t.cols[tree.Feature[at]][row]; b > 0 && t.edges[tree.Feature[at]][b-1] >= tree.At[at] {
+			n++
+		}
+	}
+	return n
+}
+
+// grow makes one tree of some rows and columns.
+func grow(t *table, s settings, g, h []float32, rows, cols []int32) forecasting.Tree {
 	inner := 1<<s.depth - 1
 	tree := forecasting.Tree{Feature: make([]uint8, inner), At: make([]float32, inner), Value: make([]float32, 2*inner+1)}
+	node := make([]uint8, len(rows))
 	totals := []sums{{}}
-	for i := range g {
+	for _, i := range rows {
 		totals[0].g += float64(g[i])
 		totals[0].h += float64(h[i])
 	}
@@ -154,7 +176,7 @@ func grow(t *table, s settings, g, h []float32, looks []bool, node []uint8) fore
 	tree.Value[0] = value(totals[0])
 	for d := range s.depth {
 		width := 1 << d
-		best := findSplits(t, s, g, h, looks, node, totals)
+		best := findSplits(t, s, g, h, rows, cols, node, totals)
 		next := make([]sums, 2*width)
 		for k, b := range best {
 			at := width - 1 + k
@@ -164,14 +186,14 @@ func grow(t *table, s settings, g, h []float32, looks []bool, node []uint8) fore
 			}
 			tree.Feature[at], tree.At[at] = uint8(b.feature), t.edges[b.feature][b.bin]
 		}
-		for i := range node {
-			k := node[i]
+		for j, i := range rows {
+			k := node[j]
 			b := best[k]
 			c := 2 * k
 			if b.gain > 0 && int(t.cols[b.feature][i]) > b.bin {
 				c++
 			}
-			node[i] = c
+			node[j] = c
 			next[c].g += float64(g[i])
 			next[c].h += float64(h[i])
 		}
@@ -198,18 +220,15 @@ func smooth(t *forecasting.Tree, leaves []sums, depth int) {
 	}
 }
 
-func findSplits(t *table, s settings, g, h []float32, looks []bool, node []uint8, totals []sums) []split {
+func findSplits(t *table, s settings, g, h []float32, rows, cols []int32, node []uint8, totals []sums) []split {
 	width := len(totals)
-	perFeature := make([][]split, len(t.cols))
-	parallel(len(t.cols), func(c int) {
-		if !looks[c] {
-			perFeature[c] = make([]split, width)
-			return
-		}
+	perFeature := make([][]split, len(cols))
+	parallel(len(cols), func(n int) {
+		c := int(cols[n])
 		hist := make([]sums, width*bins)
 		col := t.cols[c]
-		for i, b := range col {
-			x := &hist[int(node[i])*bins+int(b)]
+		for j, i := range rows {
+			x := &hist[int(node[j])*bins+int(col[i])]
 			x.g += float64(g[i])
 			x.h += float64(h[i])
 		}
@@ -231,7 +250,7 @@ func findSplits(t *table, s settings, g, h []float32, looks []bool, node []uint8
 				}
 			}
 		}
-		perFeature[c] = out
+		perFeature[n] = out
 	})
 	best := make([]split, width)
 	for k := range best {

@@ -30,7 +30,7 @@ func checkRecurrence(metrics []backtest.Metric) {
 				others = append(others, d)
 			}
 		}
-		model := fit(newTable(others, soon), recurrence, chance)
+		model := fit(newTable(others, soon).ofRecurrence(), recurrence, chance)
 		for i := range metrics {
 			m := &metrics[i]
 			if part[m.Host] != held {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/shivx/shivx/forecasting"
@@ -19,7 +20,12 @@ type decision struct {
 	soon, ever float32 // 1: reached within the horizon; 1: grows until it is reached
 	left       float32 // steps, of a series that grows until it is exhausted
 	weight     float32
-	p, leak    float64 // what was forecast, in a check
+	healthy    bool    // a series that is never exhausted
+	worth      float32 // of the whole series beside others
+	fold       int     // to which the background belongs; -1: to none
+	p          float64 // what was forecast, in a check
+	odds       float64 // the same in log-odds
+	alert      float64 // and of an alert
 	off        float64 // how far the forecast of the time was off, in logarithms
 }
 
@@ -49,29 +55,62 @@ func features(b *forecasting.Breach) []float32 {
 
 // decide returns a decision each so many steps, from a step to the exhaustion, on a horizon in steps.
 func decide(l *backtest.Leak, series, from, every, horizon int) []decision {
-	end := len(l.Values)
-	if l.Exhausted >= 0 {
-		end = l.Exhausted
-	}
 	var out []decision
-	watch(l.Values[:end], 1, time.Duration(horizon)*step, func(t int, b *forecasting.Breach) {
-		if t < from || (t-from)%every != 0 {
-			return
+	watch(l.Values[:l.End()], 1, time.Duration(horizon)*step, func(t int, b *forecasting.Breach) {
+		if t >= from && (t-from)%every == 0 {
+			out = append(out, decisionAt(l, t, horizon, series, b))
 		}
-		d := decision{series: series, at: t, x: features(b), weight: 1}
-		if l.Exhausted >= 0 {
-			left := l.Exhausted - t
-			if left <= horizon {
-				d.soon = 1
-			}
-			if t >= l.Onset && left <= 6*horizon {
-				d.ever = 1
-			}
-			if t >= l.Onset {
-				d.left = float32(left)
-			}
-		}
-		out = append(out, d)
 	})
 	return out
+}
+
+func decisionAt(l *backtest.Leak, t, horizon, series int, b *forecasting.Breach) decision {
+	d := decision{series: series, at: t, x: features(b), weight: 1, worth: 1, healthy: l.Exhausted < 0}
+	if l.Exhausted >= 0 {
+		left := l.Exhausted - t
+		if left <= horizon {
+			d.soon = 1
+		}
+		if t >= l.Onset && left <= 6*horizon {
+			d.ever = 1
+		}
+		if t >= l.Onset {
+			d.left = float32(left)
+		}
+	}
+	return d
+}
+
+// sample returns decisions at random steps, those more often from which more is learned. Their weights make up
+// for it.
+func sample(r *rand.Rand, l *backtest.Leak, series, every, horizon int) []decision {
+	var out []decision
+	watch(l.Values[:l.End()], 1, time.Duration(horizon)*step, func(t int, b *forecasting.Breach) {
+		if t < 2*horizon || t%every != 0 {
+			return
+		}
+		keep := keepAt(l, t, horizon)
+		if r.Float64() < keep {
+			d := decisionAt(l, t, horizon, series, b)
+			d.weight = float32(1 / keep)
+			out = append(out, d)
+		}
+	})
+	return out
+}
+
+func keepAt(l *backtest.Leak, t, horizon int) float64 {
+	left := l.Exhausted - t
+	switch {
+	case l.Exhausted >= 0 && left <= horizon:
+		return 0.8
+	case t < l.Onset || l.Kind == "none":
+		return 0.12
+	case l.Exhausted >= 0 && left <= 3*horizon:
+		return 0.8
+	case l.Exhausted < 0 && t < l.Onset+5*horizon:
+		return 0.5
+	default:
+		return 0.25
+	}
 }
