@@ -3,6 +3,7 @@ package forecast
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -33,11 +34,14 @@ type alert struct {
 func (e *Engine) judge(s *subsystem, t *tracker, now time.Time) bool {
 	p := &t.prediction
 	was := t.alert.open
+	if p.Missing == "" || t.known.After(now) { // a clock that went back is followed
+		t.known = now
+	}
 	look, act := e.costs.Look/e.costs.Miss, e.costs.Act/e.costs.Miss
 	switch {
 	case p.Missing != "":
 		// What is unknown for a moment does not close an alert; what is gone for long does.
-		if was && !t.newest.IsZero() && now.Sub(t.newest) > max(s.Horizon/4, s.stale(e.o.Rules.Every)) {
+		if was && now.Sub(t.known) > max(s.Horizon/4, s.stale(e.o.Rules.Every)) {
 			t.alert.open = false
 		}
 	case was:
@@ -77,10 +81,38 @@ func (e *Engine) alertRecord(s *subsystem, t *tracker, now time.Time) shivx.Reco
 			message = p.Series + ": " + p.Missing
 		}
 	}
-	id := fmt.Sprintf("prediction/%s/%s/%s/%s", s.Name, t.name, t.alert.since.Format(time.RFC3339Nano), state)
 	return shivx.RecoveryRecord{
-		EventID: id, Timestamp: now.UTC(), EventType: shivx.EventPrediction, Component: t.component, Subsystem: s.Name,
-		Host: e.o.Host, Severity: severity, Message: message, Details: map[string]any{"alert": state, "prediction": p},
+		EventID: alertID(s.Name, t.name, t.alert.since, state), Timestamp: now.UTC(), EventType: shivx.EventPrediction, Component: t.component,
+		Subsystem: s.Name, Host: e.o.Host, Severity: severity, Message: message, Details: map[string]any{"alert": state, "prediction": p},
+	}
+}
+
+func alertID(subsystem, series string, since time.Time, state string) string {
+	return fmt.Sprintf("prediction/%s/%s/%s/%s", subsystem, series, since.Format(time.RFC3339Nano), state)
+}
+
+// orphans closes alerts that were open when the state was kept, of series that this configuration does not watch as it was:
+// nothing else would close them.
+func (e *Engine) orphans(kept map[string]keptSubsystem) {
+	const gone = "it is not watched any more, or not as before: the configuration has changed"
+	now := e.o.Now().UTC()
+	for _, name := range slices.Sorted(maps.Keys(kept)) {
+		s, _ := e.subsystem(name)
+		for _, series := range slices.Sorted(maps.Keys(kept[name].Series)) {
+			k := kept[name].Series[series]
+			if k.Alert.IsZero() || s != nil && s.series[series] != nil && s.series[series].alert.open {
+				continue
+			}
+			e.unsaved = true
+			e.unwritten = append(e.unwritten, shivx.RecoveryRecord{
+				EventID: alertID(name, series, k.Alert, "closed"), Timestamp: now, EventType: shivx.EventPrediction, Component: k.Component,
+				Subsystem: name, Host: e.o.Host, Severity: shivx.SeverityInfo, Message: series + ": " + gone,
+				Details: map[string]any{"alert": "closed", "prediction": shivx.Prediction{
+					SubsystemTarget: shivx.SubsystemTarget{Subsystem: name, Host: e.o.Host}, Series: series, Component: k.Component,
+					Model: shivx.ForecastModel(kept[name].Model), At: now, Missing: gone, Capacity: kept[name].Capacity,
+					Horizon: shivx.Duration(kept[name].Horizon)}},
+			})
+		}
 	}
 }
 

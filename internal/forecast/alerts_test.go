@@ -107,3 +107,41 @@ func TestLedgerAway(t *testing.T) {
 	require.Len(t, s.records(), 1)
 	require.Empty(t, s.engine.unwritten)
 }
+
+// TestUnknownForLong: an alert closes although measurements come, when they are too few for a forecast: the history was lost.
+func TestUnknownForLong(t *testing.T) {
+	s, _ := leaking(t)
+	s.memory.series = nil
+	s.start()
+	for end := s.now.Add(2 * time.Hour); s.now.Before(end); s.now = s.now.Add(5 * time.Minute) {
+		s.memory.add(s.now, "used_ratio", nil, 0.3)
+		s.look()
+	}
+	p := s.engine.Predictions()[0]
+	require.Equal(t, "learning: 24 of 48 steps seen, a forecast in 2h", p.Missing)
+	require.False(t, p.Alert)
+	require.Len(t, s.records(), 2)
+}
+
+// TestAlertsOfAnotherConfiguration are closed in the ledger, once.
+func TestAlertsOfAnotherConfiguration(t *testing.T) {
+	for name, change := range map[string]func(o *Options){
+		"capacity": func(o *Options) { o.Rules.Subsystems[0].Capacity = 2 },
+		"horizon":  func(o *Options) { o.Rules.Subsystems[0].Horizon *= 2 },
+		"removed":  func(o *Options) { o.Rules.Subsystems = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := leaking(t)
+			change(&s.o)
+			for range 2 {
+				s.start()
+				s.look()
+			}
+			all := s.records()
+			require.Len(t, all, 2)
+			require.Equal(t, shivx.SeverityInfo, all[1].Severity)
+			require.Equal(t, "disk", all[1].Subsystem)
+			require.Contains(t, all[1].Message, "the configuration has changed")
+		})
+	}
+}

@@ -56,9 +56,12 @@ func (o *outcomes) base() float64 {
 // decide keeps what is said of a series now. What is at its capacity already is no forecast.
 func (s *subsystem) decide(t *tracker, now time.Time) {
 	p := &t.prediction
+	// What lies too far ahead is of a clock that went back.
+	acted := now.Before(s.acted) && s.acted.Sub(now) <= learnAfter*s.Horizon
+	soon := !now.Before(t.decidedAt) && now.Before(t.decidedAt.Add(s.Horizon/decisions))
 	switch {
-	case p.Missing != "" || s.reached(t.level()) || now.Before(s.acted):
-	case len(t.pending) >= decisions || now.Before(t.decidedAt.Add(s.Horizon/decisions)):
+	case p.Missing != "" || s.reached(t.level()) || acted:
+	case len(t.pending) >= decisions || soon:
 	default:
 		t.pending = append(t.pending, decision{now, p.Raw, p.Probability})
 		t.decidedAt = now
