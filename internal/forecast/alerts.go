@@ -13,6 +13,8 @@ import (
 const (
 	// closing is by what part the probability must fall below that at which an alert opens for it to close.
 	closing = 0.7
+	// full is to what part of the capacity what was full must come back for its alert to close.
+	full = 0.98
 	// known is how many outcomes there must be for a calibrated probability to open an alert by itself.
 	known = 50
 )
@@ -30,7 +32,8 @@ type alert struct {
 // The model's own alert is what its trees were judged by. The probability that people are told may differ from the model's, by what
 // came true: so an alert opens only where a look is worth it by the calibrated probability, and stays until that
 // is well below; and where much is known of how forecasts come true, or an anomaly announces a failure as it did before, it
-// opens by the calibrated probability alone where acting is worth it.
+// opens by the calibrated probability alone where acting is worth it. What fills up and is full is an alert, whatever the model thinks
+// of the way there; of a load that is at its capacity for a moment the model decides.
 func (e *Engine) judge(s *subsystem, t *tracker, now time.Time) bool {
 	p := &t.prediction
 	was := t.alert.open
@@ -46,11 +49,13 @@ func (e *Engine) judge(s *subsystem, t *tracker, now time.Time) bool {
 		}
 	case was:
 		alone := t.alert.announced || s.count >= known
-		t.alert.open = s.reached(p.Value) || p.Probability >= closing*look && t.forecast.Alert || alone && p.Probability >= closing*act
+		t.alert.open = s.reached(p.Value) || s.fills() && p.Value >= full*p.Capacity || p.Probability >= closing*look && t.forecast.Alert || alone && p.Probability >= closing*act
 	default:
-		announced := p.Probability > s.learn.Apply(p.Raw)
+		reached := s.reached(p.Value)
+		announced := !reached && p.Probability > s.learn.Apply(p.Raw)
 		alone := announced || s.count >= known
-		t.alert.open = p.Probability >= look && t.forecast.Alert || alone && p.Probability >= act
+		// What is full before anything can be forecast is told, but nothing is done about what is not known yet.
+		t.alert.open = t.forecast.Ready && (reached && s.fills() || p.Probability >= look && t.forecast.Alert || alone && p.Probability >= act)
 		t.alert.announced = announced
 	}
 	switch {

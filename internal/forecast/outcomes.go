@@ -44,6 +44,9 @@ func newOutcomes() outcomes {
 // reached says whether a value is at the capacity, as far as the models tell numbers apart: they keep them with seven digits.
 func (s *subsystem) reached(v float64) bool { return v >= s.Capacity-1e-6*math.Abs(s.Capacity) }
 
+// fills says whether the series fill up, and do not come back by themselves.
+func (s *subsystem) fills() bool { return s.Model == string(shivx.ForecastExhaustion) }
+
 // base is how often the capacity is reached within a horizon, whatever was said.
 func (o *outcomes) base() float64 {
 	count, happened := 0.0, 0.0

@@ -26,7 +26,7 @@ func (e *Engine) predict(s *subsystem, t *tracker, now time.Time) {
 		p.Missing = "the clock went back: what is measured counts again from " + t.newest.UTC().Format(time.RFC3339) + " on"
 	case now.Sub(t.newest) > s.stale(e.o.Rules.Every):
 		p.Missing = "nothing was measured since " + t.newest.UTC().Format(time.RFC3339)
-	case !f.Ready:
+	case !f.Ready && !(s.fills() && s.reached(p.Value)): // that it is full now is no forecast
 		p.Missing = learning(f, s.Step)
 	default:
 		e.fill(s, t, &p)
