@@ -77,7 +77,8 @@ func (c *Calibration) Check() error {
 }
 
 // Observe takes what became of a forecast made with probability p: whether it happened, and when that was known.
-// A p that is no probability changes nothing. An outcome that is older than the newest weighs the less for it.
+// A p that is no probability changes nothing. An outcome that is older than the newest weighs the less for it,
+// unless it is older by more than a half-life: then the clock went back, and is followed.
 func (c *Calibration) Observe(p float64, happened bool, at time.Time) {
 	if !(p >= 0 && p <= 1) {
 		return
@@ -103,6 +104,10 @@ func (c *Calibration) age(at time.Time) float64 {
 	lives := 0.0
 	if c.HalfLife > 0 {
 		lives = float64(at.Sub(c.Latest)) / float64(c.HalfLife)
+	}
+	if lives < -1 {
+		c.Latest = at
+		return 1
 	}
 	if !at.After(c.Latest) {
 		return math.Exp2(lives)

@@ -160,3 +160,12 @@ func FuzzCalibration(f *testing.F) {
 		})
 	})
 }
+
+// A clock that was years ahead does not end what is learned.
+func TestCalibrationAfterAWrongClock(t *testing.T) {
+	c := newCalibration(t, 24*time.Hour)
+	c.Observe(0.5, true, start.AddDate(10, 0, 0))
+	c.Observe(0.5, true, start)
+	require.Equal(t, start, c.Latest)
+	require.InDelta(t, 2, c.Outcomes[binOf(0.5)].Count, 1e-9)
+}

@@ -170,7 +170,7 @@ func (d *Drift) Forecast() Forecast {
 
 func (d *Drift) forecast() Forecast {
 	if d.seen < warmUp {
-		return Forecast{Missing: fmt.Sprintf("%d of %d steps seen", d.seen, warmUp)}
+		return Forecast{Missing: fmt.Sprintf("%d of %d steps seen", d.seen, warmUp), Needs: warmUp - d.seen}
 	}
 	m := d.mixture(&d.bank)
 	horizon := float64(d.horizon)

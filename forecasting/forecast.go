@@ -12,6 +12,8 @@ type Forecast struct {
 	// Ready is false while too little was seen; Missing says how much then, and all else is empty.
 	Ready   bool
 	Missing string
+	// Needs is how many more steps must be seen; 0: it is not known.
+	Needs int64
 	// Level is the present level without its noise, in the unit of the series.
 	Level float64
 	// Probability that the capacity is reached within the horizon, 0 to 1.
@@ -61,7 +63,7 @@ func (b *Breach) Forecast() Forecast {
 
 func (b *Breach) forecast() Forecast {
 	if b.seen < warmUp {
-		return Forecast{Missing: fmt.Sprintf("%d of %d steps seen", b.seen, warmUp)}
+		return Forecast{Missing: fmt.Sprintf("%d of %d steps seen", b.seen, warmUp), Needs: warmUp - int64(b.seen)}
 	}
 	var f, with [featureCount]float64
 	b.features(&f)

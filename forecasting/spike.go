@@ -163,7 +163,7 @@ func (s *Spike) Forecast() Forecast {
 
 func (s *Spike) forecast() Forecast {
 	if need := spikeDays * s.day(); s.seen < need {
-		return Forecast{Missing: fmt.Sprintf("%d of %d steps seen", s.seen, need)}
+		return Forecast{Missing: fmt.Sprintf("%d of %d steps seen", s.seen, need), Needs: need - s.seen}
 	}
 	var p passageSteps
 	if unknown, ok := s.ahead(&p); !ok {

@@ -107,3 +107,83 @@ func TestLedgerAway(t *testing.T) {
 	require.Len(t, s.records(), 1)
 	require.Empty(t, s.engine.unwritten)
 }
+
+// TestUnknownForLong: an alert closes although measurements come, when they are too few for a forecast: the history was lost.
+func TestUnknownForLong(t *testing.T) {
+	s, _ := leaking(t)
+	s.memory.series = nil
+	s.start()
+	for end := s.now.Add(2 * time.Hour); s.now.Before(end); s.now = s.now.Add(5 * time.Minute) {
+		s.memory.add(s.now, "used_ratio", nil, 0.3)
+		s.look()
+	}
+	p := s.engine.Predictions()[0]
+	require.Equal(t, "learning: 24 of 48 steps seen, a forecast in 2h", p.Missing)
+	require.False(t, p.Alert)
+	require.Len(t, s.records(), 2)
+}
+
+// TestAlertsOfAnotherConfiguration are closed in the ledger, once.
+func TestAlertsOfAnotherConfiguration(t *testing.T) {
+	for name, change := range map[string]func(o *Options){
+		"capacity": func(o *Options) { o.Rules.Subsystems[0].Capacity = 2 },
+		"horizon":  func(o *Options) { o.Rules.Subsystems[0].Horizon *= 2 },
+		"removed":  func(o *Options) { o.Rules.Subsystems = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := leaking(t)
+			change(&s.o)
+			for range 2 {
+				s.start()
+				s.look()
+			}
+			all := s.records()
+			require.Len(t, all, 2)
+			require.Equal(t, shivx.SeverityInfo, all[1].Severity)
+			require.Equal(t, "disk", all[1].Subsystem)
+			require.Contains(t, all[1].Message, "the configuration has changed")
+		})
+	}
+}
+
+// TestFullAtOnce: what is at its capacity now is an alert, whether or not its way there was one that a model knows.
+func TestFullAtOnce(t *testing.T) {
+	s := newStand(t, sharesOf("disk", "used_ratio"))
+	wobble := noise(7)
+	s.run(begin.Add(24*time.Hour), func(at time.Time) { s.memory.add(at, "used_ratio", nil, 0.3+0.01*wobble()) }, nil)
+	require.False(t, s.prediction("disk").Alert)
+	s.run(s.now.Add(11*time.Minute), func(at time.Time) { s.memory.add(at, "used_ratio", nil, 0.97) }, nil)
+	p := s.prediction("disk")
+	require.InDelta(t, 1, p.Probability, 0)
+	require.True(t, p.Alert)
+}
+
+// TestFullFromTheBeginning is told before anything can be forecast, and is an alert as soon as it can.
+func TestFullFromTheBeginning(t *testing.T) {
+	s := newStand(t, sharesOf("disk", "used_ratio"))
+	measure := func(at time.Time) { s.memory.add(at, "used_ratio", nil, 0.97) }
+	s.run(begin.Add(6*time.Minute), measure, nil)
+	r := s.engine.Heatmap().Risks[0]
+	require.Equal(t, 100, r.Risk, r.Missing)
+	require.Contains(t, r.Why, "has reached 95 %")
+	require.False(t, r.Alert, "nothing is done about what is not known yet")
+	s.run(begin.Add(5*time.Hour), measure, nil)
+	require.True(t, s.engine.Heatmap().Risks[0].Alert)
+}
+
+// TestAboutTheCapacity: what goes over its capacity and back is one alert where it fills up, and none of a load that the model
+// does not alert.
+func TestAboutTheCapacity(t *testing.T) {
+	s := newStand(t, sharesOf("disk", "used_ratio"))
+	for model, records := range map[string]int{"exhaustion": 1, "spike": 0} {
+		s.engine.unwritten = nil
+		sub, tr := ofModel(t, model)
+		for i := range 20 {
+			s.now = s.now.Add(time.Minute)
+			tr.forecast = forecasting.Forecast{Ready: true, Probability: 0.1}
+			tr.prediction = shivx.Prediction{Series: "a", Value: 1 - 0.01*float64(i%2), Probability: 1 - 0.9*float64(i%2), Raw: 0.1, Capacity: 1}
+			s.engine.judge(sub, tr, s.now)
+		}
+		require.Len(t, s.engine.unwritten, records, model)
+	}
+}

@@ -155,7 +155,7 @@ func (e *Engine) effect(subsystem, key, action string) (shivx.MitigationEffect, 
 	out := shivx.MitigationEffect{Action: action, Taken: m.Taken, Measured: now.UTC(), Series: before.Series, Before: before.Value,
 		Forecast: at(m, now), After: t.level(), ProbabilityBefore: before.Probability, ProbabilityAfter: after.Probability,
 		BreachBefore: before.BreachAt, BreachAfter: after.BreachAt}
-	s.helped(&out)
+	s.helped(&out, after.Missing == "")
 	return out, m, nil
 }
 
@@ -174,14 +174,14 @@ func at(m mark, when time.Time) float64 {
 	return v
 }
 
-// helped judges an effect: by what was freed against the forecast, or by how much later the failure is.
-func (s *subsystem) helped(m *shivx.MitigationEffect) {
+// helped judges an effect: by what was freed against the forecast, or by how much later the failure is, if there is a forecast.
+func (s *subsystem) helped(m *shivx.MitigationEffect, forecast bool) {
 	freed := m.Forecast - m.After
 	// A forecast that goes beyond the capacity would not have: it would have failed there.
 	if m.Forecast > s.Capacity {
 		freed = s.Capacity - m.After
 	}
-	later := m.BreachAfter.IsZero() && !m.BreachBefore.IsZero() || m.BreachAfter.Sub(m.BreachBefore) >= s.Horizon/2
+	later := forecast && !m.BreachBefore.IsZero() && (m.BreachAfter.IsZero() || m.BreachAfter.Sub(m.BreachBefore) >= s.Horizon/2)
 	compared := fmt.Sprintf("%s instead of the %s that were forecast", s.quantity(m.After), s.quantity(m.Forecast))
 	switch {
 	case s.reached(m.After):
@@ -190,26 +190,25 @@ func (s *subsystem) helped(m *shivx.MitigationEffect) {
 		m.Helped, m.Why = true, compared
 	case later && freed > 0:
 		m.Helped, m.Why = true, compared+", and the failure is later or not forecast any more"
-	case m.ProbabilityAfter <= m.ProbabilityBefore/2 && freed > 0:
+	case forecast && m.ProbabilityAfter <= m.ProbabilityBefore/2 && freed > 0:
 		m.Helped, m.Why = true, fmt.Sprintf("%s; the probability fell from %s to %s", compared, percent(m.ProbabilityBefore), percent(m.ProbabilityAfter))
 	default:
 		m.Why = fmt.Sprintf("no effect that counts: %s", compared)
 	}
 }
 
-// loadMarks reads the marks; a file that is damaged is set aside.
-func (e *Engine) loadMarks() error {
+// loadMarks reads the marks; a file that cannot be read is set aside: the agent has more to do than forecasts.
+func (e *Engine) loadMarks() {
 	path := filepath.Join(e.o.Dir, marksFile)
 	data, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return shivx.Hint(fmt.Errorf("read what was forecast without actions: %w", err), "check the rights of "+path)
+		return
+	case err == nil:
+		err = json.Unmarshal(data, &e.marks)
 	}
-	if err := json.Unmarshal(data, &e.marks); err != nil || e.marks == nil {
+	if err != nil || e.marks == nil {
 		e.marks = map[string]mark{}
 		e.setAside(path, err)
 	}
-	return nil
 }

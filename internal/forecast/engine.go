@@ -79,9 +79,10 @@ type Engine struct {
 	caught  uint64
 	heatmap shivx.Heatmap
 
-	// savedAt is when the state was written, saved the changes that it has.
+	// savedAt is when the state was written, saved the changes that it has; unsaved says that it lacks more: an alert.
 	savedAt time.Time
 	saved   int
+	unsaved bool
 	// marking is held while the marks are written, and is taken before mu.
 	marking sync.Mutex
 }
@@ -125,9 +126,7 @@ func New(o Options) (*Engine, error) {
 	if o.Ledger != nil {
 		e.caught, _ = o.Ledger.Last()
 	}
-	if err := e.loadMarks(); err != nil {
-		return nil, err
-	}
+	e.loadMarks()
 	e.load()
 	for _, s := range e.subsystems {
 		e.applyMarks(s)
@@ -207,12 +206,12 @@ func (e *Engine) Look(ctx context.Context) error {
 func (e *Engine) forecastAll(now time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	changed := e.predictAll(now)
+	e.unsaved = e.predictAll(now) || e.unsaved
 	if e.next > e.caught {
 		e.precursors.learn(now, e.horizons())
 	}
 	e.show(now)
-	return changed || e.changes() != e.saved && (now.Sub(e.savedAt) >= saveEvery || now.Before(e.savedAt))
+	return e.unsaved || e.changes() != e.saved && (now.Sub(e.savedAt) >= saveEvery || now.Before(e.savedAt))
 }
 
 // changes is a number that is another one when there is something to keep.
@@ -246,7 +245,8 @@ func (e *Engine) over(s *subsystem) closed {
 func (e *Engine) predictAll(now time.Time) bool {
 	changed := false
 	for _, s := range e.subsystems {
-		s.forget(now)
+		s.forget(now, e.o.Rules.Every)
+		s.announced = e.precursors.announces(s.Name, s.Horizon, now)
 		for _, name := range s.order {
 			t := s.series[name]
 			e.predict(s, t, now)

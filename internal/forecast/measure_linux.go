@@ -18,7 +18,7 @@ import (
 	"github.com/shivx/shivx"
 )
 
-// measureTimeout is how long a file system may take to answer.
+// measureTimeout is how long a file system, or the kernel, may take to answer.
 const measureTimeout = 2 * time.Second
 
 // cgroupRoot is where cgroups are mounted.
@@ -161,31 +161,38 @@ func openFiles(dir string) (float64, float64, error) {
 
 // pathMeasure returns what is used of the file system of a path, and what of it can be used by others than root, as df counts.
 func pathMeasure(root, path, what string) func(context.Context) (float64, float64, error) {
+	return func(context.Context) (float64, float64, error) {
+		var s syscall.Statfs_t
+		if err := syscall.Statfs(filepath.Join(root, path), &s); err != nil {
+			return 0, 0, fmt.Errorf("the file system of %s: %w", path, err)
+		}
+		if what == "inodes" {
+			return float64(s.Files - s.Ffree), float64(s.Files), nil
+		}
+		used, size := float64(s.Blocks-s.Bfree), float64(s.Bsize)
+		return used * size, (used + float64(s.Bavail)) * size, nil
+	}
+}
+
+// bounded lets a measurement take its time and no more: a file system that hangs, or a pid file on one, holds up no others.
+// One is under way at a time, so that those that hang do not gather.
+func bounded(of string, measure func(context.Context) (float64, float64, error)) func(context.Context) (float64, float64, error) {
 	type answer struct {
 		used, limit float64
 		err         error
 	}
-	busy := make(chan struct{}, 1) // one question at a time: a file system that hangs does not gather goroutines
+	busy := make(chan struct{}, 1)
 	return func(ctx context.Context) (float64, float64, error) {
 		select {
 		case busy <- struct{}{}:
 		default:
-			return 0, 0, fmt.Errorf("the file system of %s still does not answer", path)
+			return 0, 0, fmt.Errorf("%s: the host still does not answer", of)
 		}
 		got := make(chan answer, 1)
 		go func() {
-			defer func() { <-busy }()
-			var s syscall.Statfs_t
-			if err := syscall.Statfs(filepath.Join(root, path), &s); err != nil {
-				got <- answer{err: fmt.Errorf("the file system of %s: %w", path, err)}
-				return
-			}
-			if what == "inodes" {
-				got <- answer{float64(s.Files - s.Ffree), float64(s.Files), nil}
-				return
-			}
-			used, size := float64(s.Blocks-s.Bfree), float64(s.Bsize)
-			got <- answer{used * size, (used + float64(s.Bavail)) * size, nil}
+			used, limit, err := measure(ctx)
+			<-busy
+			got <- answer{used, limit, err}
 		}()
 		timeout := time.NewTimer(measureTimeout)
 		defer timeout.Stop()
@@ -193,7 +200,7 @@ func pathMeasure(root, path, what string) func(context.Context) (float64, float6
 		case a := <-got:
 			return a.used, a.limit, a.err
 		case <-timeout.C:
-			return 0, 0, fmt.Errorf("the file system of %s does not answer", path)
+			return 0, 0, fmt.Errorf("%s: the host does not answer", of)
 		case <-ctx.Done():
 			return 0, 0, ctx.Err()
 		}

@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -148,4 +149,26 @@ func TestLimitIsMissing(t *testing.T) {
 	s.start()
 	s.look()
 	require.Contains(t, s.engine.Heatmap().Risks[0].Missing, "it has no limit; give it one")
+}
+
+// TestMeasurementThatHangs, as of a pid file on a file system that is gone, holds up nobody, and is not asked twice at once.
+func TestMeasurementThatHangs(t *testing.T) {
+	asked, hangs := 0, make(chan struct{})
+	measure := bounded("the process shop", func(context.Context) (float64, float64, error) {
+		asked++
+		<-hangs
+		return 1, 2, nil
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	_, _, err := measure(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, _, err = measure(t.Context())
+	require.EqualError(t, err, "the process shop: the host still does not answer")
+	close(hangs)
+	require.Eventually(t, func() bool {
+		used, limit, err := measure(t.Context())
+		return err == nil && used == 1 && limit == 2
+	}, 5*time.Second, time.Millisecond)
+	require.Equal(t, 2, asked)
 }

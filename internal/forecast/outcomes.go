@@ -44,6 +44,9 @@ func newOutcomes() outcomes {
 // reached says whether a value is at the capacity, as far as the models tell numbers apart: they keep them with seven digits.
 func (s *subsystem) reached(v float64) bool { return v >= s.Capacity-1e-6*math.Abs(s.Capacity) }
 
+// fills says whether the series fill up, and do not come back by themselves.
+func (s *subsystem) fills() bool { return s.Model == string(shivx.ForecastExhaustion) }
+
 // base is how often the capacity is reached within a horizon, whatever was said.
 func (o *outcomes) base() float64 {
 	count, happened := 0.0, 0.0
@@ -56,9 +59,12 @@ func (o *outcomes) base() float64 {
 // decide keeps what is said of a series now. What is at its capacity already is no forecast.
 func (s *subsystem) decide(t *tracker, now time.Time) {
 	p := &t.prediction
+	// What lies too far ahead is of a clock that went back.
+	acted := now.Before(s.acted) && s.acted.Sub(now) <= learnAfter*s.Horizon
+	soon := !now.Before(t.decidedAt) && now.Before(t.decidedAt.Add(s.Horizon/decisions))
 	switch {
-	case p.Missing != "" || s.reached(t.level()) || now.Before(s.acted):
-	case len(t.pending) >= decisions || now.Before(t.decidedAt.Add(s.Horizon/decisions)):
+	case p.Missing != "" || s.reached(t.level()) || acted:
+	case len(t.pending) >= decisions || soon:
 	default:
 		t.pending = append(t.pending, decision{now, p.Raw, p.Probability})
 		t.decidedAt = now

@@ -165,3 +165,21 @@ func TestKeptStateIsJSONOfNumbers(t *testing.T) {
 	require.NoError(t, json.Unmarshal(data, &back))
 	require.Equal(t, s.engine.subsystems[0].learn, back.Subsystems["disk"].Learn)
 }
+
+// TestHelped: a failure that was not forecast is not later for it, and what is not forecast yet has not become less likely.
+func TestHelped(t *testing.T) {
+	s, _ := ofModel(t, "exhaustion")
+	for name, c := range map[string]struct {
+		effect   shivx.MitigationEffect
+		forecast bool
+		helped   bool
+	}{
+		"forecast only after": {shivx.MitigationEffect{Forecast: 0.5, After: 0.49, ProbabilityBefore: 0.3, ProbabilityAfter: 0.3, BreachAfter: begin}, true, false},
+		"learning anew":       {shivx.MitigationEffect{Forecast: 0.5, After: 0.49, ProbabilityBefore: 0.3, BreachBefore: begin}, false, false},
+		"learning, but freed": {shivx.MitigationEffect{Forecast: 0.5, After: 0.2, ProbabilityBefore: 0.3, BreachBefore: begin}, false, true},
+		"no failure any more": {shivx.MitigationEffect{Forecast: 0.5, After: 0.49, ProbabilityBefore: 0.3, ProbabilityAfter: 0.3, BreachBefore: begin}, true, true},
+	} {
+		s.helped(&c.effect, c.forecast)
+		require.Equal(t, c.helped, c.effect.Helped, "%s: %s", name, c.effect.Why)
+	}
+}

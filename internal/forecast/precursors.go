@@ -108,13 +108,13 @@ func (p *precursors) learn(now time.Time, horizons map[string]time.Duration) {
 				p.count(name, a, p.followed(name, a.At, horizon))
 			}
 		}
-		if until.After(p.Learned[name]) {
+		if until.After(p.Learned[name]) || p.Learned[name].After(now) { // a clock that went back is followed
 			p.Learned[name] = until
 		}
 	}
-	old := now.Add(-2 * longest)
-	p.Alarms = slices.DeleteFunc(p.Alarms, func(a alarm) bool { return a.At.Before(old) })
-	p.Failures = slices.DeleteFunc(p.Failures, func(f failure) bool { return f.At.Before(old) })
+	useless := func(at time.Time) bool { return at.Before(now.Add(-2*longest)) || at.After(now.Add(longest)) }
+	p.Alarms = slices.DeleteFunc(p.Alarms, func(a alarm) bool { return useless(a.At) })
+	p.Failures = slices.DeleteFunc(p.Failures, func(f failure) bool { return useless(f.At) })
 }
 
 // followed says whether a failure of the subsystem came after a time, within the horizon.
@@ -143,21 +143,33 @@ func (p *precursors) count(subsystem string, a alarm, followed bool) {
 	p.changes++
 }
 
-// announces returns the alarm of late that most often announced a failure of the subsystem, and how often it did.
-func (p *precursors) announces(subsystem string, horizon time.Duration, now time.Time) (alarm, float64, bool) {
-	var best alarm
-	share := 0.0
-	for _, v := range p.Counted[subsystem] {
-		if v.Followed < leastFollowed || v.share() < max(leastShare, share) {
-			continue
-		}
-		for _, a := range p.Alarms {
-			if a.Series == v.Series && a.Kind == v.Kind && a.At.After(now.Add(-horizon)) && !a.At.After(now) {
-				best, share = a, v.share()
-			}
+// announcement is an alarm of late and the share of those like it that a failure followed; 0: there is none.
+type announcement struct {
+	alarm alarm
+	share float64
+}
+
+// announces returns the alarm of late that most often announced a failure of the subsystem.
+func (p *precursors) announces(subsystem string, horizon time.Duration, now time.Time) (best announcement) {
+	counted := p.Counted[subsystem]
+	if len(counted) == 0 {
+		return best
+	}
+	late := map[[2]string]alarm{}
+	for _, a := range p.Alarms {
+		if a.At.After(now.Add(-horizon)) && !a.At.After(now) {
+			late[[2]string{a.Series, a.Kind}] = a
 		}
 	}
-	return best, share, share > 0
+	for _, v := range counted {
+		if v.Followed < leastFollowed || v.share() < max(leastShare, best.share) {
+			continue
+		}
+		if a, ok := late[[2]string{v.Series, v.Kind}]; ok {
+			best = announcement{a, v.share()}
+		}
+	}
+	return best
 }
 
 // follow learns from the ledger of faults and of heals, until ctx ends.

@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -29,20 +30,15 @@ func TestAnomaliesThatAnnounceFailures(t *testing.T) {
 		p.learn(at(h+24), horizons) // once more counts nothing twice
 	}
 	require.ElementsMatch(t, []evidence{{"queue", "level", 8, 2}, {"fan", "spike", 8, 52}}, p.Counted["shop"])
-	_, _, ok := p.announces("shop", time.Hour, at(250))
-	require.False(t, ok, "nothing is strange")
+	require.Zero(t, p.announces("shop", time.Hour, at(250)), "nothing is strange")
 	p.alarm(alarm{"fan", "spike", at(250)})
-	_, _, ok = p.announces("shop", time.Hour, at(250.1))
-	require.False(t, ok, "what is strange at all times announces nothing")
+	require.Zero(t, p.announces("shop", time.Hour, at(250.1)), "what is strange at all times announces nothing")
 	p.alarm(alarm{"queue", "level", at(250)})
-	a, share, ok := p.announces("shop", time.Hour, at(250.1))
-	require.True(t, ok)
-	require.Equal(t, "queue", a.Series)
-	require.InDelta(t, 8.5/15, share, 1e-9)
-	_, _, ok = p.announces("shop", time.Hour, at(251.1))
-	require.False(t, ok, "it was long ago")
-	_, _, ok = p.announces("disk", time.Hour, at(250.1))
-	require.False(t, ok, "of another subsystem")
+	a := p.announces("shop", time.Hour, at(250.1))
+	require.Equal(t, "queue", a.alarm.Series)
+	require.InDelta(t, 8.5/15, a.share, 1e-9)
+	require.Zero(t, p.announces("shop", time.Hour, at(251.1)), "it was long ago")
+	require.Zero(t, p.announces("disk", time.Hour, at(250.1)), "of another subsystem")
 
 	before := p.Counted["shop"][0]
 	p.Alarms = append(p.Alarms, alarm{"queue", "level", at(10)}) // the past is read again after a restart
@@ -126,4 +122,49 @@ func TestFaultsOfThePast(t *testing.T) {
 	s.now = s.now.Add(time.Minute)
 	s.look()
 	require.Contains(t, s.engine.precursors.Learned, "disk")
+}
+
+// TestAlarmsOfManySeries: a storm of alarms does not make a look slow.
+func TestAlarmsOfManySeries(t *testing.T) {
+	s := newStand(t, sharesOf("disk", "used_ratio"))
+	sub, p := s.engine.subsystems[0], &s.engine.precursors
+	for i := range mostAlarms {
+		p.Alarms = append(p.Alarms, alarm{fmt.Sprint("used_ratio of a file system ", i), "level", begin})
+	}
+	for i := range mostCounted {
+		p.Counted["disk"] = append(p.Counted["disk"], evidence{fmt.Sprint("used_ratio of a file system ", i), "level", 20, 1})
+	}
+	for i := range 5000 {
+		name := fmt.Sprint(i)
+		tr, err := newTracker(sub.Subsystem, name, "")
+		require.NoError(t, err)
+		tr.newest, tr.asked, tr.forecast.Ready = begin, floor(begin, sub.Step).UnixNano(), true
+		sub.series[name], sub.order = tr, append(sub.order, name)
+	}
+	started := time.Now()
+	s.engine.predictAll(begin)
+	require.Less(t, time.Since(started), 2*time.Second)
+	require.Greater(t, sub.series["7"].prediction.Probability, 0.5, "each is raised")
+}
+
+// TestLearningAfterAWrongClock goes on when the clock is right again.
+func TestLearningAfterAWrongClock(t *testing.T) {
+	p, horizons := newPrecursors(), map[string]time.Duration{"shop": time.Hour}
+	p.alarm(alarm{"queue", "level", begin.AddDate(10, 0, 0)})
+	p.failed("shop", begin.AddDate(10, 0, 0))
+	p.learn(begin.AddDate(10, 0, 1), horizons)
+	p.alarm(alarm{"queue", "level", begin.AddDate(10, 0, 0)})
+	p.learn(begin, horizons)
+	require.Empty(t, p.Alarms, "of a time to come")
+	p.alarm(alarm{"queue", "level", begin.Add(time.Hour)})
+	p.failed("shop", begin.Add(90*time.Minute))
+	p.learn(begin.Add(3*time.Hour), horizons)
+	require.Equal(t, []evidence{{"queue", "level", 1, 0}}, p.Counted["shop"])
+
+	s, tr := ofModel(t, "exhaustion")
+	said(s, tr, begin.AddDate(10, 0, 0), 0.5)
+	s.acted = begin.AddDate(10, 0, 0)
+	tr.pending = nil
+	said(s, tr, begin, 0.5)
+	require.Len(t, tr.pending, 1)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/forecasting"
 )
 
 // predict makes the prediction of a series. The model is asked once a step, for its alert follows what it is asked.
@@ -21,14 +22,40 @@ func (e *Engine) predict(s *subsystem, t *tracker, now time.Time) {
 	switch {
 	case t.newest.IsZero():
 		p.Missing = unmeasured
+	case t.newest.Sub(now) > s.stale(e.o.Rules.Every):
+		p.Missing = "the clock went back: what is measured counts again from " + t.newest.UTC().Format(time.RFC3339) + " on"
 	case now.Sub(t.newest) > s.stale(e.o.Rules.Every):
 		p.Missing = "nothing was measured since " + t.newest.UTC().Format(time.RFC3339)
-	case !f.Ready:
-		p.Missing = f.Missing
+	case !f.Ready && !(s.fills() && s.reached(p.Value)): // that it is full now is no forecast
+		p.Missing = learning(f, s.Step)
 	default:
 		e.fill(s, t, &p)
 	}
 	t.prediction = p
+}
+
+// learning says what is missing for a forecast, and how long that takes at least.
+func learning(f *forecasting.Forecast, step time.Duration) string {
+	if f.Needs <= 0 {
+		return f.Missing
+	}
+	return fmt.Sprintf("learning: %s, a forecast in %s", f.Missing, span(time.Duration(f.Needs)*step))
+}
+
+// span writes how long something takes for people: in hours and minutes, or in seconds.
+func span(d time.Duration) string {
+	if d < time.Minute {
+		return d.Round(time.Second).String()
+	}
+	d = d.Round(time.Minute)
+	h, m := d/time.Hour, d%time.Hour/time.Minute
+	switch {
+	case h == 0:
+		return fmt.Sprintf("%dm", m)
+	case m == 0:
+		return fmt.Sprintf("%dh", h)
+	}
+	return fmt.Sprintf("%dh %dm", h, m)
 }
 
 // fill writes what is predicted.
@@ -41,7 +68,7 @@ func (e *Engine) fill(s *subsystem, t *tracker, p *shivx.Prediction) {
 	if s.reached(p.Value) {
 		p.Probability = 1
 	}
-	p.BreachAt, p.Low, p.High = f.BreachAt, f.Low, f.High
+	p.BreachAt, p.Low, p.High = notBefore(f.BreachAt, p.At), notBefore(f.Low, p.At), notBefore(f.High, p.At)
 	p.Anomaly = t.strange.Score
 	for _, c := range f.Causes {
 		p.Precursors = append(p.Precursors, shivx.Precursor{Series: t.name, Feature: c.Feature, Value: c.Value, Weight: c.Weight})
@@ -52,11 +79,19 @@ func (e *Engine) fill(s *subsystem, t *tracker, p *shivx.Prediction) {
 	e.raise(s, p)
 }
 
+// notBefore is a time, or now where that is past: the model was asked at the beginning of the step. None stays none.
+func notBefore(t, now time.Time) time.Time {
+	if !t.IsZero() && t.Before(now) {
+		return now
+	}
+	return t
+}
+
 // raise raises the probability when an anomaly of late announces failures of the subsystem: as one of two independent causes
 // would (noisy-or), by the part of its share that is not how often the subsystem fails anyway.
-func (e *Engine) raise(s *subsystem, p *shivx.Prediction) {
-	a, share, ok := e.precursors.announces(s.Name, s.Horizon, p.At)
-	if !ok || p.Probability >= 1 {
+func (*Engine) raise(s *subsystem, p *shivx.Prediction) {
+	a, share := s.announced.alarm, s.announced.share
+	if share <= 0 || p.Probability >= 1 {
 		return
 	}
 	own := 1 - (1-share)/(1-math.Min(s.base(), 0.99))

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/api"
+	prometheus "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/stretchr/testify/require"
 
 	"github.com/shivx/shivx"
@@ -135,4 +137,36 @@ func TestPrometheusCA(t *testing.T) {
 	testenv.WriteFile(t, path, "no certificate\n")
 	_, err = newPromServer(config.ForecastServer{URL: "https://localhost", CA: path})
 	require.ErrorContains(t, err, "has no certificate")
+}
+
+// TestPrometheusRedirects: the token goes to no other server.
+func TestPrometheusRedirects(t *testing.T) {
+	got := make(chan string, 1)
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header.Get("Authorization") }))
+	defer other.Close()
+	first := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		first = r.Header.Get("Authorization")
+		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+	}))
+	defer server.Close()
+	token := t.TempDir() + "/token"
+	testenv.WriteFile(t, token, "letters\n")
+	_, err := QueryRange(t.Context(), config.ForecastServer{URL: server.URL, Token: "file:" + token, Timeout: 5 * time.Second}, "up", begin, begin, time.Minute)
+	require.Error(t, err)
+	require.Empty(t, <-got)
+	require.Equal(t, "Bearer letters", first)
+}
+
+// TestPrometheusAnswersTooMuch: the memory of the host is not for one query.
+func TestPrometheusAnswersTooMuch(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write(make([]byte, 1000))
+	}))
+	defer server.Close()
+	client, err := api.NewClient(api.Config{Address: server.URL, RoundTripper: &bearer{most: 100, next: http.DefaultTransport}})
+	require.NoError(t, err)
+	p := promSource{server: &promServer{api: prometheus.NewAPI(client), timeout: 5 * time.Second}, query: "up"}
+	_, err = p.read(t.Context(), begin, begin, time.Minute)
+	require.ErrorContains(t, err, "the query \"up\" gives more than")
 }

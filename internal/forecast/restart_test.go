@@ -150,3 +150,38 @@ func TestFullDisk(t *testing.T) {
 	require.NotEmpty(t, s.engine.subsystems[0].series["used_ratio"].pending, "nothing was done")
 	require.True(t, s.engine.Heatmap().Risks[0].Alert)
 }
+
+// TestAlertIsKeptLater: an alert that could not be kept is kept as soon as that can be.
+func TestAlertIsKeptLater(t *testing.T) {
+	s, _ := leaking(t)
+	require.NoError(t, os.RemoveAll(s.o.Dir))
+	for s.engine.Predictions()[0].Alert {
+		s.now = s.now.Add(5 * time.Minute)
+		s.memory.add(s.now, "used_ratio", nil, 0.1)
+		_ = s.engine.Look(t.Context())
+	}
+	require.NoError(t, os.Mkdir(s.o.Dir, 0o750))
+	s.now = s.now.Add(10 * time.Second)
+	s.look()
+	require.FileExists(t, filepath.Join(s.o.Dir, stateFile))
+}
+
+// TestDamagedMarks keep no agent from starting.
+func TestDamagedMarks(t *testing.T) {
+	s := newStand(t, sharesOf("disk", "used_ratio"))
+	require.NoError(t, os.Mkdir(filepath.Join(s.o.Dir, marksFile), 0o750))
+	s.start()
+	require.NoError(t, s.engine.Acting(t.Context(), "disk", "k"))
+}
+
+// TestGapBeforeTheDecisions: a gap long ago, read again after a restart, drops no newer decision.
+func TestGapBeforeTheDecisions(t *testing.T) {
+	s, tr := ofModel(t, "exhaustion")
+	tr.pending = []decision{{At: begin.Add(10 * time.Hour), Raw: 0.5, Said: 0.5}}
+	none := func(*tracker, time.Time, float64) {}
+	tr.take(Point{begin, 0.1, 0.1}, s.Step, none)
+	tr.take(Point{begin.Add(5 * time.Hour), 0.1, 0.1}, s.Step, none)
+	require.Len(t, tr.pending, 1)
+	tr.take(Point{begin.Add(20 * time.Hour), 0.1, 0.1}, s.Step, none)
+	require.Empty(t, tr.pending, "what came of it was not seen")
+}

@@ -36,7 +36,7 @@ func TestRun(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- e.Run(ctx) }()
-		_, err = l.Append(ctx, "", shivx.RecoveryRecord{EventType: shivx.EventFault, Component: "web", Timestamp: time.Now()})
+		_, err = l.Append(ctx, "fault", shivx.RecoveryRecord{EventType: shivx.EventFault, Component: "web", Timestamp: time.Now()})
 		require.NoError(t, err)
 		synctest.Wait()
 		first := e.Heatmap().At

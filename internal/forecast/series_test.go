@@ -2,6 +2,7 @@ package forecast
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shivx/shivx"
+	"github.com/shivx/shivx/forecasting"
 	"github.com/shivx/shivx/internal/config"
 )
 
@@ -198,4 +200,78 @@ func TestManyAsk(t *testing.T) {
 	all.Wait()
 	require.True(t, s.engine.Heatmap().Risks[0].Alert)
 	require.Len(t, s.records(), 1)
+}
+
+// TestClockGoesFarBack: it is followed, and a series that then ends is seen to have ended.
+func TestClockGoesFarBack(t *testing.T) {
+	s, _ := leaking(t)
+	s.now, s.memory.series = s.now.Add(-2*time.Hour), nil
+	s.look()
+	require.Contains(t, s.engine.Predictions()[0].Missing, "the clock went back")
+	s.now = s.now.Add(-10 * time.Hour)
+	s.memory.add(s.now, "used_ratio", nil, 0.3)
+	s.look()
+	require.Equal(t, "learning: 1 of 48 steps seen, a forecast in 3h 55m", s.engine.Predictions()[0].Missing)
+	s.now = s.now.Add(time.Hour)
+	s.look()
+	require.Contains(t, s.engine.Predictions()[0].Missing, "nothing was measured since")
+}
+
+// TestNoNumbers: NaN and infinities are no measurements, and what is no JSON reaches nobody.
+func TestNoNumbers(t *testing.T) {
+	s := newStand(t, sharesOf("disk", "used_ratio"))
+	bad := []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e308}
+	s.run(begin.Add(5*time.Hour), func(at time.Time) {
+		i := int(at.Unix()/60) % 8
+		if i < len(bad) {
+			s.memory.add(at, "used_ratio", nil, bad[i])
+			s.memory.add(at, "used_ratio", map[string]string{"of": "nothing"}, bad[i])
+			return
+		}
+		s.memory.add(at, "used_ratio", nil, 0.3)
+	}, nil)
+	require.InDelta(t, 0.3, s.prediction("disk").Value, 1e-6)
+	tracks, err := s.engine.Tracks(t.Context(), "disk", time.Minute)
+	require.NoError(t, err)
+	for _, v := range []any{tracks, s.engine.Predictions(), s.engine.Heatmap(), s.engine.keep()} {
+		_, err := json.Marshal(v)
+		require.NoError(t, err)
+	}
+	s.memory.series = nil
+	for range 3 {
+		s.now = s.now.Add(25 * time.Hour)
+		s.look()
+	}
+	require.Empty(t, s.engine.Predictions(), "also what never was a number is forgotten")
+}
+
+// TestSeriesThatComeAndGo: those that are gone take no room from those that are there.
+func TestSeriesThatComeAndGo(t *testing.T) {
+	s := newStand(t, sharesOf("disk", "used_ratio"))
+	fill := func(n int) {
+		s.memory.series = nil
+		for i := range n {
+			s.memory.series = append(s.memory.series, Series{Name: "used_ratio", Labels: map[string]string{"i": fmt.Sprint(s.now.Unix(), i)},
+				Points: []Point{{s.now, 0.5, 0.5}}})
+		}
+		s.look()
+	}
+	fill(maxSeries)
+	s.now = s.now.Add(time.Hour)
+	fill(5)
+	require.Equal(t, 5, s.engine.subsystems[0].cut)
+	fill(5)
+	require.Len(t, s.engine.Predictions(), 5)
+}
+
+// TestPastBreach: a failure is not forecast for a time that is past.
+func TestPastBreach(t *testing.T) {
+	s := newStand(t, sharesOf("disk", "used_ratio"))
+	sub, tr := ofModel(t, "exhaustion")
+	tr.newest, tr.asked = s.now, floor(s.now, sub.Step).UnixNano()
+	tr.forecast = forecasting.Forecast{Ready: true, Probability: 1, BreachAt: s.now.Add(-time.Minute), Low: s.now.Add(-time.Hour)}
+	s.engine.predict(sub, tr, s.now)
+	require.Equal(t, s.now, tr.prediction.BreachAt)
+	require.Equal(t, s.now, tr.prediction.Low)
+	require.Zero(t, tr.prediction.High)
 }

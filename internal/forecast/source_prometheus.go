@@ -95,6 +95,9 @@ func (s *promServer) ask(ctx context.Context, query string, r prometheus.Range) 
 	if err == nil {
 		return value, nil
 	}
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, shivx.Hint(fmt.Errorf("the query %q gives more than %d MB", query, large.Limit>>20), "write a query that gives fewer series")
+	}
 	refused, answered := errors.AsType[*prometheus.Error](err)
 	switch {
 	case answered && refused.Type == prometheus.ErrBadData:
@@ -122,27 +125,34 @@ func newPromServer(c config.ForecastServer) (*promServer, error) {
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
-	client, err := api.NewClient(api.Config{Address: c.URL, RoundTripper: &bearer{token: c.Token, next: transport}})
+	at, own := c.URL, ""
+	if u, err := url.Parse(c.URL); err == nil {
+		at, own = u.Redacted(), origin(u)
+	}
+	client, err := api.NewClient(api.Config{Address: c.URL, RoundTripper: &bearer{token: c.Token, origin: own, most: mostBytes, next: transport}})
 	if err != nil {
 		return nil, fmt.Errorf("forecast.prometheus: %w", err)
-	}
-	at := c.URL
-	if u, err := url.Parse(c.URL); err == nil {
-		at = u.Redacted()
 	}
 	return &promServer{api: prometheus.NewAPI(client), url: at, timeout: c.Timeout}, nil
 }
 
-// bearer adds the token, which is read anew each time: a changed one needs no restart.
+// mostBytes is how large an answer may be: a query that matches far too much must not take the memory of the host.
+const mostBytes = 256 << 20
+
+// bearer adds the token, which is read anew each time: a changed one needs no restart. It goes to no server but the one that
+// the configuration names, wherever that may redirect to. Answers are bounded.
 type bearer struct {
-	token string
-	next  http.RoundTripper
+	token, origin string
+	most          int64 // bytes of an answer
+	next          http.RoundTripper
 }
+
+func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
 // RoundTrip implements http.RoundTripper.
 func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	if b.token == "" {
-		return b.next.RoundTrip(r)
+	if b.token == "" || origin(r.URL) != b.origin {
+		return b.bounded(r)
 	}
 	token, err := config.Resolve(b.token)
 	if err != nil {
@@ -150,5 +160,13 @@ func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+token)
-	return b.next.RoundTrip(r)
+	return b.bounded(r)
+}
+
+func (b *bearer) bounded(r *http.Request) (*http.Response, error) {
+	answer, err := b.next.RoundTrip(r)
+	if err == nil {
+		answer.Body = http.MaxBytesReader(nil, answer.Body, b.most)
+	}
+	return answer, err
 }

@@ -107,6 +107,7 @@ func (e *Engine) newSampled(s config.Subsystem, x config.SubsystemSeries) (*samp
 		}
 		out.measure = processMeasure(root, finder.PID, x.What)
 	}
+	out.measure = bounded(out.title(), out.measure)
 	out.historySource = historySource{history: e.o.History, name: out.name, match: map[string]string{out.label: out.subject}, counter: s.Counter}
 	switch {
 	case x.Limit > 0:

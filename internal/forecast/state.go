@@ -57,7 +57,7 @@ type keptSeries struct {
 func (e *Engine) save() error {
 	e.mu.Lock()
 	data, err := json.Marshal(e.keep())
-	e.savedAt, e.saved = e.o.Now(), e.changes()
+	now, changes := e.o.Now(), e.changes()
 	e.mu.Unlock()
 	if err == nil {
 		err = renameio.WriteFile(filepath.Join(e.o.Dir, stateFile), append(data, '\n'), 0o640)
@@ -65,6 +65,9 @@ func (e *Engine) save() error {
 	if err != nil {
 		return shivx.Hint(fmt.Errorf("keep the state of the forecasts: %w", err), "look after the space on the disk of paths.var, and its rights")
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.savedAt, e.saved, e.unsaved = now, changes, false
 	return nil
 }
 
@@ -117,6 +120,7 @@ func (e *Engine) load() {
 			s.restore(k, e.o.Now())
 		}
 	}
+	e.orphans(kept.Subsystems)
 }
 
 // setAside moves a file that cannot be read away, so that a person can look at it.
@@ -145,7 +149,7 @@ func (s *subsystem) restore(k keptSubsystem, now time.Time) {
 		if err != nil || len(s.series) >= maxSeries {
 			return
 		}
-		t.pending, t.newest = of.Pending, now
+		t.pending, t.newest, t.known = of.Pending, now, now
 		if n := len(t.pending); n > 0 {
 			t.decidedAt = t.pending[n-1].At
 		}

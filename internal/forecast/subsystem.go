@@ -26,6 +26,8 @@ type subsystem struct {
 	// cut is how many series there were beyond maxSeries in the last look; cutSaid says that somebody was told.
 	cut     int
 	cutSaid bool
+	// announced is what announces failures of it now.
+	announced announcement
 	// acted is until when nothing is learned, for something was done about the forecasts.
 	acted time.Time
 
@@ -82,18 +84,32 @@ func (s *subsystem) take(f *feed, readings []reading, over closed) {
 	}
 }
 
-// forget drops series that are long gone.
-func (s *subsystem) forget(now time.Time) {
+// forget drops series that are long gone; where there is no room for others, all that are gone.
+func (s *subsystem) forget(now time.Time, every time.Duration) {
+	after := max(forgotten, s.Horizon)
+	if s.cut > 0 {
+		after = s.stale(every)
+	}
 	kept := s.order[:0]
 	for _, name := range s.order {
 		t := s.series[name]
-		if !t.newest.IsZero() && now.Sub(t.newest) > max(forgotten, s.Horizon) && !t.alert.open {
+		if t.newest.IsZero() && (t.came.IsZero() || t.came.After(now)) {
+			t.came = now
+		}
+		if now.Sub(later(t.newest, t.came)) > after && !t.alert.open {
 			delete(s.series, name)
 			continue
 		}
 		kept = append(kept, name)
 	}
 	s.order = kept
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // stale is how old the newest measurement may be: of a gap of some steps the models know nothing.

@@ -79,6 +79,9 @@ func (s *subsystem) past(ctx context.Context, from, to time.Time, step time.Dura
 			rate := forecasting.Counter{}
 			for _, p := range r.points {
 				v := p.Value
+				if !countable(v) {
+					continue
+				}
 				if s.Counter {
 					var ok bool
 					if v, ok = rate.Rate(p.At, v); !ok {

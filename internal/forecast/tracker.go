@@ -2,6 +2,8 @@ package forecast
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/shivx/shivx"
@@ -38,15 +40,17 @@ type tracker struct {
 	step   gather
 	recent [recentSteps]float32
 	seen   int
-	// newest is the time of the newest measurement.
-	newest time.Time
+	// newest is the time of the newest measurement, came when one without any was seen first.
+	newest, came time.Time
 
 	// asked is the step of the last forecast.
 	asked    int64
 	forecast forecasting.Forecast
 	strange  forecasting.AnomalyScore
 
-	alert     alert
+	alert alert
+	// known is when there was a prediction last.
+	known     time.Time
 	pending   []decision
 	decidedAt time.Time
 
@@ -90,19 +94,19 @@ type closed func(t *tracker, began time.Time, mean float64)
 // take takes a measurement.
 func (t *tracker) take(p Point, step time.Duration, over closed) {
 	v := p.Value
+	if !countable(v) {
+		return
+	}
+	if p.At.After(t.newest) || t.newest.Sub(p.At) > longGap*step { // a clock that went far back is followed
+		t.newest = p.At
+	}
 	if t.rate != nil {
 		var ok bool
 		if v, ok = t.rate.Rate(p.At, v); !ok {
 			return
 		}
 	}
-	if !(v-v == 0) { // NaN and infinities
-		return
-	}
 	t.model.Update(p.At, v)
-	if p.At.After(t.newest) {
-		t.newest = p.At
-	}
 	index := floor(p.At, step).UnixNano() / int64(step)
 	gap := index - t.step.index
 	switch {
@@ -112,7 +116,7 @@ func (t *tracker) take(p Point, step time.Duration, over closed) {
 		t.step.count++
 		return
 	case gap > longGap, gap < -longGap:
-		t.begin()
+		t.begin(p.At, gap < 0)
 	case gap < 0:
 		return // late
 	default:
@@ -121,10 +125,18 @@ func (t *tracker) take(p Point, step time.Duration, over closed) {
 	t.step = gather{index, v, 1}
 }
 
-// begin forgets a series that begins anew: what was decided of it is decided by nothing that was seen.
-func (t *tracker) begin() {
-	t.seen, t.pending = 0, nil
+// begin forgets a series that begins anew at a time: what was decided of it before is decided by nothing that was seen. What is
+// decided later is kept while a past with gaps is read again; after a clock that went back nothing is.
+func (t *tracker) begin(at time.Time, back bool) {
+	t.seen = 0
+	t.pending = slices.DeleteFunc(t.pending, func(d decision) bool { return back || d.At.Before(at) })
 }
+
+// largest is the largest value that counts as a number, as in the models: sums of it stay finite.
+const largest = 1e30
+
+// countable says whether a value counts as a measurement: NaN and infinities, which PromQL may answer, do not.
+func countable(v float64) bool { return math.Abs(v) <= largest }
 
 // close ends the step under way.
 func (t *tracker) close(step time.Duration, over closed) {
