@@ -1,9 +1,11 @@
 package workflows_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
@@ -90,6 +92,16 @@ func TestMitigationKeepsTheStateBefore(t *testing.T) {
 	require.Contains(t, out.Actions[0].Skip, "no space left")
 }
 
+// TestMitigationWhoseSnapshotIsStopped risks nothing: a SafeSnapshot that somebody has stopped ends without an error.
+func TestMitigationWhoseSnapshotIsStopped(t *testing.T) {
+	f := newFakeMitigation("free", "raise")
+	f.helps, f.action("free").Snapshot, f.keeping = "raise", "shop", shivx.OutcomeAborted
+	out := mitigate(t, f, byForecast)
+	require.Equal(t, shivx.OutcomePrevented, out.Outcome)
+	require.NotContains(t, f.acted, "free")
+	require.Contains(t, out.Actions[0].Skip, "its state could not be kept before")
+}
+
 func heals(f *fakeMitigation) {
 	a := f.action("restart")
 	a.Plugin, a.Component, a.Strategy, a.CanUndo = "", "shop", "quick", false
@@ -124,6 +136,35 @@ func TestMitigationLeavesABusyComponentAlone(t *testing.T) {
 	act := out.Steps[len(out.Steps)-2]
 	require.Equal(t, shivx.MitigationAct, act.Name)
 	require.Equal(t, shivx.StepSkipped, act.Outcome)
+}
+
+// TestMitigationWhoseHealIsStopped counts a heal that had begun to act, and leaves out one that had not.
+func TestMitigationWhoseHealIsStopped(t *testing.T) {
+	for acted, want := range map[bool]string{true: shivx.StepFailed, false: shivx.StepSkipped} {
+		f := newFakeMitigation("restart", "free")
+		heals(f)
+		f.helps, f.heal = "free", workflows.SelfHealResult{Outcome: shivx.OutcomeAborted, Message: "stopped by ben", Acted: acted}
+		out := mitigate(t, f, byForecast)
+		require.Equal(t, shivx.OutcomePrevented, out.Outcome)
+		require.Contains(t, out.Actions[0].Skip, "stopped by ben")
+		for _, s := range out.Steps {
+			if s.Name == shivx.MitigationAct && s.Action == "restart" {
+				require.Equal(t, want, s.Outcome)
+			}
+		}
+	}
+}
+
+// TestMitigationIsAbortedInAHeal: the heal is stopped with it and ends without an error.
+func TestMitigationIsAbortedInAHeal(t *testing.T) {
+	f := newFakeMitigation("free", "restart")
+	heals(f)
+	f.heal = workflows.SelfHealResult{Outcome: shivx.OutcomeAborted, Message: "stopped: the run was cancelled", Acted: true, Took: shivx.Duration(time.Hour)}
+	out := mitigate(t, f, byForecast, func(env *testsuite.TestWorkflowEnvironment) {
+		env.RegisterDelayedCallback(func() { env.SignalWorkflow(shivx.SignalAbort, workflows.Abort{By: "ana"}) }, 20*time.Minute)
+	})
+	require.Equal(t, shivx.OutcomeAborted, out.Outcome, out.Message)
+	require.Empty(t, f.escalated)
 }
 
 func TestMitigationWhoseHealFails(t *testing.T) {
@@ -259,6 +300,53 @@ func TestMitigationIsCutOffInItsAction(t *testing.T) {
 	require.Equal(t, "stopped by ana: wrong host; free was cut off", out.Message)
 	require.Contains(t, f.calls, "UndoMitigation free")
 	require.NotContains(t, f.calls, "Mitigate raise")
+}
+
+// TestMitigationIsAbortedInItsUndo takes back all the same what did not help.
+func TestMitigationIsAbortedInItsUndo(t *testing.T) {
+	f := newFakeMitigation("free", "raise")
+	out := mitigate(t, f, byForecast, func(env *testsuite.TestWorkflowEnvironment) {
+		env.OnActivity(activities.UndoMitigation.Name, mock.Anything, mock.Anything).After(20*time.Second).Return(activities.StepResult{Summary: "undone"}, nil)
+		env.RegisterDelayedCallback(func() { env.SignalWorkflow(shivx.SignalAbort, workflows.Abort{By: "ana"}) }, 15*time.Minute+10*time.Second)
+	})
+	require.Equal(t, shivx.OutcomeAborted, out.Outcome)
+	require.Len(t, out.Effects, 1)
+	require.NotContains(t, f.calls, "Mitigate raise")
+	for _, s := range out.Steps {
+		if s.Name == shivx.MitigationUndo {
+			require.Equal(t, shivx.StepDone, s.Outcome, s.Summary)
+		}
+	}
+}
+
+// TestMitigationIsAbortedAfterTheMeasure keeps the effect once.
+func TestMitigationIsAbortedAfterTheMeasure(t *testing.T) {
+	f := newFakeMitigation("free")
+	out := mitigate(t, f, byForecast, func(env *testsuite.TestWorkflowEnvironment) {
+		f.before = func(label string) {
+			if label == "InspectSubsystem" && slices.Contains(f.calls, "MeasureMitigation free") {
+				f.failing[label] = temporal.NewCanceledError()
+				env.SignalWorkflow(shivx.SignalAbort, workflows.Abort{By: "ana"})
+			}
+		}
+	})
+	require.Equal(t, shivx.OutcomeAborted, out.Outcome)
+	require.Equal(t, "stopped by ana; free was taken and stays", out.Message)
+	require.Len(t, out.Effects, 1)
+}
+
+// TestMitigationOfAHostThatIsGoneAtTheUndo acts no more.
+func TestMitigationOfAHostThatIsGoneAtTheUndo(t *testing.T) {
+	for name, failed := range map[string]error{"it did not help": nil, "it failed": pluginFailed("exit status 1")} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeMitigation("free", "raise")
+			f.helps, f.failing["Mitigate free"], f.failing["UndoMitigation free"] = "raise", failed, gone()
+			out := mitigate(t, f, byForecast)
+			require.Equal(t, shivx.OutcomeUnreachable, out.Outcome)
+			require.NotContains(t, f.calls, "Mitigate raise")
+			require.Len(t, f.escalated, 1)
+		})
+	}
 }
 
 func TestMitigationIsPaused(t *testing.T) {

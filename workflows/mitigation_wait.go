@@ -12,9 +12,15 @@ import (
 )
 
 // awaitTime waits for the end of a blackout and, with quiet, for the quiet time of an action. From time to time it
-// looks whether the failure is still forecast, and for when.
+// looks whether the failure is still forecast, and for when; and at first, when the run was held up since it looked last.
 func (m *mitigation) awaitTime(ctx workflow.Context, name string, quiet bool) ending {
 	defer m.note(ctx, "")
+	m.control.awaitResume(ctx, m.note)
+	if workflow.Now(ctx).Sub(m.looked) > current {
+		if end := m.lookAgain(ctx); end.over() {
+			return end
+		}
+	}
 	for {
 		until, what := m.holdUntil(name, quiet, workflow.Now(ctx))
 		switch {
@@ -26,13 +32,18 @@ func (m *mitigation) awaitTime(ctx workflow.Context, name string, quiet bool) en
 		if err := m.hold(ctx, name, until, what); err != nil {
 			return m.failed(err)
 		}
-		if end := m.inspect(ctx); end.over() {
-			return end
-		}
-		if end := m.judge(); end.over() {
+		if end := m.lookAgain(ctx); end.over() {
 			return end
 		}
 	}
+}
+
+// lookAgain looks whether there is still something to do.
+func (m *mitigation) lookAgain(ctx workflow.Context) ending {
+	if end := m.inspect(ctx); end.over() {
+		return end
+	}
+	return m.judge()
 }
 
 // hold waits until then, or for some of that time, or asks people whether to wait at all.
@@ -108,7 +119,7 @@ func (m *mitigation) ask(ctx workflow.Context, now time.Time) (decided string, e
 // approve asks people, as the action's configuration says. People are told of a question that a forecast asks.
 func (m *mitigation) approve(ctx workflow.Context, name string) (end ending, granted bool) {
 	a, ok := m.action(name)
-	if !ok || a.Approval.Required == 0 {
+	if !ok || a.Approval.Required == 0 || m.approved == name {
 		return ending{}, true
 	}
 	err := m.step(ctx, shivx.MitigationApprove, name, func() (activities.StepResult, error) {
@@ -128,6 +139,7 @@ func (m *mitigation) approve(ctx workflow.Context, name string) (end ending, gra
 	})
 	switch {
 	case err == nil:
+		m.approved = name
 		return ending{}, true
 	case isType(err, errNotApproved):
 		if slices.ContainsFunc(m.control.decisions, func(d Decision) bool { return d.Deny }) {
