@@ -154,6 +154,14 @@ func (m *mitigation) judgeEffect(ctx workflow.Context, a activities.MitigationAc
 	if end := m.inspect(ctx); end.over() {
 		return end
 	}
+	if !m.wasForecast && !m.policy.Risk.Alert { // whoever asked for it had a reason of their own
+		m.unsettled = ""
+		why := effect.Why
+		if err != nil {
+			why = reason(err)
+		}
+		return ending{outcome: shivx.OutcomeUnneeded, message: "no failure is forecast; " + a.Name + " was taken as asked and stays: " + why}
+	}
 	if err != nil && !m.policy.Risk.Alert {
 		m.unsettled = ""
 		return ending{outcome: shivx.OutcomePrevented,

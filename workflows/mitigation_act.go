@@ -74,7 +74,8 @@ func (m *mitigation) byPlugin(ctx workflow.Context, a activities.MitigationActio
 
 // begin notes that an action is under way, and for what.
 func (m *mitigation) begin(a activities.MitigationAction) {
-	m.acted, m.unsettled, m.taken, m.prediction = true, a.Name, false, m.policy.Prediction
+	m.acted, m.unsettled, m.taken = true, a.Name, false
+	m.prediction, m.wasForecast = m.policy.Prediction, m.policy.Risk.Alert
 }
 
 // byHeal has a component healed by its own runbook, which takes the component's lock by itself. A component that is

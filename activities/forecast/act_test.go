@@ -165,6 +165,12 @@ func TestCooldown(t *testing.T) {
 			b.mark("r1")
 			b.ends("r1", shivx.OutcomeRefused, steps(step(shivx.MitigationAct, shivx.StepSkipped)))
 		}, true},
+		"could not plan": {func(b *bench) {
+			b.ends("r1", shivx.OutcomeRefused, steps(step(shivx.MitigationPlan, shivx.StepFailed)))
+		}, true},
+		"planned": {func(b *bench) {
+			b.ends("r1", shivx.OutcomeUnneeded, steps(step(shivx.MitigationPlan, shivx.StepDone)))
+		}, false},
 		"was not needed":    {func(b *bench) { b.ends("r1", shivx.OutcomeUnneeded, activities.LogMitigationInput{}) }, false},
 		"acted long ago":    {func(b *bench) { b.act("r1"); b.after(16 * time.Minute) }, false},
 		"another subsystem": {func(b *bench) { b.actOn("disk", "r1") }, false},
@@ -267,6 +273,10 @@ func TestWhatDidNotHelpIsNotRepeated(t *testing.T) {
 		change(b)
 		require.Empty(t, b.inspect().Actions[0].Useless, name)
 	}
+
+	b = newBench(t)
+	b.ends("r1", shivx.OutcomeUnneeded, activities.LogMitigationInput{Effects: useless, Prediction: &shivx.Prediction{Series: "memory used"}})
+	require.Empty(t, b.inspect().Actions[0].Useless, "there was no failure that it could have put off")
 
 	b = newBench(t)
 	b.ends("r1", shivx.OutcomeAborted, activities.LogMitigationInput{Effects: useless})
