@@ -30,7 +30,28 @@ func TestMitigationIsApproved(t *testing.T) {
 	require.WithinDuration(t, noon.Add(90*time.Minute), f.acted["free"], time.Minute)
 	require.Len(t, f.escalated, 1, "nobody looks at a run that a forecast has begun")
 	require.Equal(t, "memory fills up; free (would free), which may lose something for memory@h1 waits for 2 approvals", f.escalated[0].Message)
-	require.Equal(t, "answer with: shivx approve mitigation/memory@h1 [--deny]", f.escalated[0].Hint)
+	require.Equal(t, "answer with: shivx approve mitigation/memory@h1 --for free [--deny]", f.escalated[0].Hint)
+}
+
+// TestAnAnswerThatComesLateIsNotForTheNextQuestion refuses what was meant for a question that is over.
+func TestAnAnswerThatComesLateIsNotForTheNextQuestion(t *testing.T) {
+	f := newFakeMitigation("free", "drop")
+	for _, name := range []string{"free", "drop"} {
+		f.action(name).Approval = shivx.Approval{Required: 1, TTL: shivx.Duration(time.Hour)}
+	}
+	f.helps = "drop"
+	var refused error
+	out := mitigate(t, f, byForecast, func(env *testsuite.TestWorkflowEnvironment) {
+		env.RegisterDelayedCallback(func() {
+			env.UpdateWorkflow(shivx.UpdateApprove, "late", &testsuite.TestUpdateCallback{
+				OnAccept: func() {}, OnReject: func(err error) { refused = err }, OnComplete: func(any, error) {},
+			}, workflows.Decision{By: "ana", For: "free"})
+		}, 61*time.Minute)
+		decides(env, 90*time.Minute, workflows.Decision{By: "ben", For: "drop"})
+	})
+	require.ErrorContains(t, refused, "the run does not wait for free; it waits for drop (would drop) for memory@h1")
+	require.Equal(t, shivx.OutcomePrevented, out.Outcome)
+	require.WithinDuration(t, noon.Add(90*time.Minute), f.acted["drop"], time.Minute)
 }
 
 // TestMitigationAsksBeforeTheNight asks for approval before it waits for a quiet time, when people may be asleep.

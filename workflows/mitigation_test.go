@@ -247,7 +247,7 @@ func TestMitigationAsksInABlackout(t *testing.T) {
 		decision *workflows.Decision
 		acted    time.Time
 	}{
-		"approved":    {&workflows.Decision{By: "ana"}, noon.Add(time.Hour)},
+		"approved":    {&workflows.Decision{By: "ana", For: "to act in the blackout"}, noon.Add(time.Hour)},
 		"refused":     {&workflows.Decision{By: "ana", Deny: true}, end},
 		"not decided": {nil, end},
 	} {
@@ -263,7 +263,7 @@ func TestMitigationAsksInABlackout(t *testing.T) {
 			require.WithinDuration(t, c.acted, f.acted["free"], time.Minute)
 			require.Len(t, f.escalated, 1)
 			require.Contains(t, f.escalated[0].Message, "before the end of the blackout")
-			require.Equal(t, "to act now: shivx approve mitigation/memory@h1", f.escalated[0].Hint)
+			require.Equal(t, `to act now: shivx approve mitigation/memory@h1 --for "to act in the blackout"`, f.escalated[0].Hint)
 			require.Empty(t, f.escalated[0].Outcome)
 		})
 	}

@@ -98,13 +98,16 @@ func (m *mitigation) mustAsk(now time.Time) bool {
 	return until.After(now) && until.After(m.asked) && !low.IsZero() && low.Before(until)
 }
 
+// breakBlackout begins the question whether to.
+const breakBlackout = "to act in the blackout"
+
 // ask tells people that the failure comes before the end of the blackout, and waits for their decision until then.
 func (m *mitigation) ask(ctx workflow.Context, now time.Time) (decided string, err error) {
 	until := m.policy.BlackoutUntil
 	m.asked, m.granted = until, false
-	what := "to act in the blackout that ends at " + until.UTC().Format(time.DateTime) + " UTC"
+	what := breakBlackout + " that ends at " + until.UTC().Format(time.DateTime) + " UTC"
 	m.tell(ctx, ending{message: m.forecastLine() + ", which is before the end of the blackout at " + until.UTC().Format(time.DateTime) + " UTC",
-		hint: "to act now: shivx approve " + shivx.MitigationID(m.target)}, "blackout/"+until.UTC().Format(time.RFC3339))
+		hint: "to act now: shivx approve " + shivx.MitigationID(m.target) + ` --for "` + breakBlackout + `"`}, "blackout/"+until.UTC().Format(time.RFC3339))
 	granted, why, err := m.control.awaitApproval(ctx, what, shivx.Approval{Required: 1, TTL: shivx.Duration(until.Sub(now))}, m.note)
 	switch {
 	case err != nil:
@@ -126,7 +129,7 @@ func (m *mitigation) approve(ctx workflow.Context, name string) (end ending, gra
 		what := m.describe(a)
 		if m.in.RequestedBy == "" {
 			m.tell(ctx, ending{message: m.forecastLine() + "; " + what + " waits for " + approvals(a.Approval.Required),
-				hint: "answer with: shivx approve " + shivx.MitigationID(m.target) + " [--deny]"}, "approve/"+name)
+				hint: "answer with: shivx approve " + shivx.MitigationID(m.target) + " --for " + name + " [--deny]"}, "approve/"+name)
 		}
 		granted, why, err := m.control.awaitApproval(ctx, what, a.Approval, m.note)
 		switch {
