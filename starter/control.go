@@ -20,7 +20,8 @@ func (a *app) approveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "approve" + controlArgs, Short: "Answer a run that waits for approval",
 		Example: `  shivx approve redis
-  shivx approve redis --deny --note "wait for the backup"`,
+  shivx approve redis --deny --note "wait for the backup"
+  shivx approve mitigation/disk@web-1 --for free`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeComponent,
 		RunE: a.onFleet(func(ctx context.Context, f *fleet, args []string) error {
 			return a.control(ctx, f, args[0], shivx.UpdateApprove, d, verb(d.Deny, "refused", "approved")+" by "+d.By)
@@ -29,6 +30,7 @@ func (a *app) approveCommand() *cobra.Command {
 	addBy(c, &d.By)
 	c.Flags().BoolVar(&d.Deny, "deny", false, "refuse the strategy that waits")
 	c.Flags().StringVar(&d.Note, "note", "", "why, in one line")
+	c.Flags().StringVar(&d.For, "for", "", "what is answered, or how it begins; refused when the run waits for something else by now")
 	return c
 }
 

@@ -16,27 +16,27 @@ func TestMitigate(t *testing.T) {
 	want(t, exitRefused, []string{`space@here has no mitigation "drop"; it has: tidy`, "shivx runs show " + id}, "mitigate", "space@here", "--action", "drop", "--follow")
 	want(t, exitRefused, []string{`here has no subsystem "time" — see forecast.subsystems`}, "mitigate", "time@here", "--follow")
 
-	want(t, exitOK, []string{"act tidy", "tidied up", "space@here: prevented"}, "mitigate", "space@here", "--action", "tidy", "--reason", "a test", "--follow")
+	want(t, exitOK, []string{"act tidy", "tidied up", "space@here: not-needed — no failure is forecast; tidy was taken as asked and stays"}, "mitigate", "space@here", "--action", "tidy", "--reason", "a test", "--follow")
 	want(t, exitRefused, []string{"the last mitigation of space was at ", "or by force"}, "mitigate", "space@here", "--action", "tidy", "--follow")
 	res := decode[mitigationRun](t, want(t, exitOK, nil, "mitigate", "space@here", "--action", "tidy", "--force", "--follow", "-o", "json"))
-	if res.Outcome != shivx.OutcomePrevented || res.WorkflowID != id || len(res.Actions) != 1 || res.Actions[0].Plugin != "script" {
+	if res.Outcome != shivx.OutcomeUnneeded || res.WorkflowID != id || len(res.Actions) != 1 || res.Actions[0].Plugin != "script" {
 		t.Errorf("result: %+v", res)
 	}
 
-	runs := decode[[]runView](t, want(t, exitOK, nil, "runs", "--subsystem", "space", "--outcome", "prevented", "-o", "json"))
-	if len(runs) != 2 || runs[0].Subsystem != "space" || runs[0].Host != "here" || runs[0].Runbook != shivx.TypeMitigation || runs[1].Reason != "a test" {
+	runs := decode[[]runView](t, want(t, exitOK, nil, "runs", "--subsystem", "space", "--outcome", "not-needed", "-o", "json"))
+	if len(runs) != 3 || runs[0].Subsystem != "space" || runs[0].Host != "here" || runs[0].Runbook != shivx.TypeMitigation || runs[1].Reason != "a test" {
 		t.Errorf("runs: %+v", runs)
 	}
-	want(t, exitOK, []string{"mitigate space", "prevented"}, "runs", "--subsystem", "space")
-	want(t, exitOK, []string{"mitigation for space@here: prevented", "ana", "ACTION", "tidy", "✓", "act tidy", "measure tidy", "log"}, "runs", "show", id)
+	want(t, exitOK, []string{"mitigate space", "not-needed"}, "runs", "--subsystem", "space")
+	want(t, exitOK, []string{"mitigation for space@here: not-needed", "ana", "ACTION", "tidy", "✓", "act tidy", "measure tidy", "log"}, "runs", "show", id)
 	story := decode[mitigationRunStory](t, want(t, exitOK, nil, "runs", "show", runs[1].RunID, "-o", "json"))
-	if story.Outcome != shivx.OutcomePrevented || len(story.Steps) < 4 {
+	if story.Outcome != shivx.OutcomeUnneeded || len(story.Steps) < 4 {
 		t.Errorf("story: %+v", story)
 	}
 	want(t, exitUsage, []string{"is not a name"}, "runs", "--subsystem", "a b")
 	want(t, exitUsage, []string{"prevented, no-effect, not-needed"}, "runs", "--outcome", "saved")
 	want(t, exitOK, []string{"started " + id}, "mitigate", "space@here", "--action", "tidy", "--force")
-	awaitOut(t, "prevented", "runs", "show", id)
+	awaitOut(t, "taken as asked", "runs", "show", id)
 }
 
 // TestForecastsAreScheduled starts the forecast of a real agent by its schedule.

@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -11,7 +12,7 @@ import (
 )
 
 // asksApproval describes the update "approve".
-const asksApproval = `Approve what waits, or refuse it with "deny":true. {"by":"ana"}`
+const asksApproval = `Approve what waits, or refuse it with "deny":true. With "for" only what begins so. {"by":"ana","for":"restart"}`
 
 // mayApprove says what is wrong with a decision.
 func (c *control) mayApprove(d Decision) error {
@@ -20,12 +21,20 @@ func (c *control) mayApprove(d Decision) error {
 		return temporal.NewNonRetryableApplicationError("the run waits for no approval", "NotWaiting", nil)
 	case d.By == "":
 		return badInput(`say who decides: {"by":"NAME"}`)
+	case !d.means(c.waiting):
+		return temporal.NewNonRetryableApplicationError(fmt.Sprintf("the run does not wait for %s; it waits for %s", d.For, c.waiting), "NotWaiting", nil)
 	case len(c.approval.Of) > 0 && !slices.Contains(c.approval.Of, d.By):
 		return temporal.NewNonRetryableApplicationError(
 			fmt.Sprintf("%s is not among those who may approve: %v", d.By, c.approval.Of), "NotAllowed", nil)
 	default:
 		return nil
 	}
+}
+
+// means says whether a decision is on what a run waits for, and not on what it waited for before.
+func (d Decision) means(waiting string) bool {
+	rest, ok := strings.CutPrefix(waiting, d.For)
+	return ok && (d.For == "" || rest == "" || strings.ContainsAny(rest[:1], " ,"))
 }
 
 // decide records a decision; a second one by the same person replaces the first.

@@ -31,7 +31,10 @@ type fakeMitigation struct {
 	failing     map[string]error
 	// healed is how a heal ends, kept whether a snapshot can be taken.
 	healed error
+	heal   workflows.SelfHealResult
 	kept   error
+	// keeping is how a snapshot ends.
+	keeping shivx.Outcome
 
 	calls     []string
 	logged    []activities.LogMitigationInput
@@ -50,6 +53,7 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 func newFakeMitigation(actions ...string) *fakeMitigation {
 	f := &fakeMitigation{
 		changes: map[time.Time]func(*activities.SubsystemPolicy){}, failing: map[string]error{}, acted: map[string]time.Time{},
+		heal: workflows.SelfHealResult{Outcome: shivx.OutcomeHealed, Message: "healed by restart"}, keeping: shivx.OutcomeStored,
 	}
 	r := risk("memory", 83, true)
 	r.Low, r.BreachAt, r.High = noon.Add(5*time.Hour), noon.Add(6*time.Hour), noon.Add(7*time.Hour)
@@ -141,17 +145,18 @@ func (f *fakeMitigation) register(env *testsuite.TestWorkflowEnvironment) {
 
 func (f *fakeMitigation) registerChildren(env *testsuite.TestWorkflowEnvironment) {
 	env.RegisterWorkflowWithOptions(func(ctx workflow.Context, in workflows.SelfHealInput) (workflows.SelfHealResult, error) {
+		_ = workflow.Sleep(ctx, f.heal.Took.Std())
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.heals = append(f.heals, in)
 		f.acted["restart"] = workflow.Now(ctx)
-		return workflows.SelfHealResult{Outcome: shivx.OutcomeHealed, Message: "healed by restart"}, f.healed
+		return f.heal, f.healed
 	}, workflow.RegisterOptions{Name: shivx.TypeSelfHeal})
 	env.RegisterWorkflowWithOptions(func(_ workflow.Context, in shivx.SafeSnapshotInput) (shivx.SafeSnapshotResult, error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.snapshots = append(f.snapshots, in)
-		return shivx.SafeSnapshotResult{GoldenResult: shivx.GoldenResult{Message: "stored as g1"}}, f.kept
+		return shivx.SafeSnapshotResult{GoldenResult: shivx.GoldenResult{Outcome: f.keeping, Message: "stored as g1"}}, f.kept
 	}, workflow.RegisterOptions{Name: shivx.TypeSafeSnapshot})
 }
 

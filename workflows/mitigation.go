@@ -67,6 +67,9 @@ func (m *mitigation) mitigate(ctx workflow.Context) ending {
 			return end
 		}
 	}
+	if err := ctx.Err(); err != nil { // the last action ended without an error when it was stopped, such as a heal
+		return m.failed(err)
+	}
 	return m.giveUp()
 }
 
@@ -92,26 +95,46 @@ func (m *mitigation) try(ctx workflow.Context, name string) ending {
 	if end := m.awaitTime(ctx, name, false); end.over() {
 		return end
 	}
-	if end, granted := m.approve(ctx, name); end.over() || !granted {
+	a, ready, end := m.ready(ctx, name)
+	if !ready {
 		return end
 	}
-	// What was approved by day is taken in the quiet of the night.
-	if end := m.awaitTime(ctx, name, true); end.over() {
-		return end
-	}
-	a, ok := m.action(name)
-	if !ok {
-		m.leaveOut(ctx, name, "it is not in the configuration any more")
-		return ending{}
-	}
-	if end, kept := m.snapshot(ctx, a); end.over() || !kept {
-		return end
+	if a.Snapshot != "" {
+		if end, kept := m.snapshot(ctx, a); end.over() || !kept {
+			return end
+		}
+		// What is kept is large at times: by now it may be another hour.
+		if a, ready, end = m.ready(ctx, name); !ready {
+			return end
+		}
 	}
 	taken, end := m.act(ctx, a)
 	if end.over() || !taken {
 		return end
 	}
 	return m.judgeEffect(ctx, a)
+}
+
+// ready has an action approved and waits for its time. By then approval may be wanted that was not before, as in a
+// lockdown. ready is false when the action is not to be taken; the ending says whether the run ends, too.
+func (m *mitigation) ready(ctx workflow.Context, name string) (a activities.MitigationAction, ready bool, end ending) {
+	for {
+		if end, granted := m.approve(ctx, name); end.over() || !granted {
+			return a, false, end
+		}
+		// What was approved by day is taken in the quiet of the night.
+		if end := m.awaitTime(ctx, name, true); end.over() {
+			return a, false, end
+		}
+		a, known := m.action(name)
+		if !known {
+			m.leaveOut(ctx, name, "it is not in the configuration any more")
+			return a, false, ending{}
+		}
+		if a.Approval.Required == 0 || m.approved == name {
+			return a, true, ending{}
+		}
+	}
 }
 
 // judgeEffect measures an action that was taken, and takes it back when it did not help.
@@ -131,12 +154,22 @@ func (m *mitigation) judgeEffect(ctx workflow.Context, a activities.MitigationAc
 	if end := m.inspect(ctx); end.over() {
 		return end
 	}
+	if !m.wasForecast && !m.policy.Risk.Alert { // whoever asked for it had a reason of their own
+		m.unsettled = ""
+		why := effect.Why
+		if err != nil {
+			why = reason(err)
+		}
+		return ending{outcome: shivx.OutcomeUnneeded, message: "no failure is forecast; " + a.Name + " was taken as asked and stays: " + why}
+	}
 	if err != nil && !m.policy.Risk.Alert {
 		m.unsettled = ""
 		return ending{outcome: shivx.OutcomePrevented,
 			message: "the failure is not forecast any more; what " + a.Name + " did for that could not be measured: " + reason(err)}
 	}
-	m.undo(ctx, a)
+	if end := m.undo(ctx, a); end.over() {
+		return end
+	}
 	return m.judge()
 }
 
@@ -213,4 +246,6 @@ const (
 	markTimeout    = 30 * time.Second
 	measureTimeout = time.Minute
 	lookAgain      = 15 * time.Minute
+	// current is how old a look at the host may be when an action is taken.
+	current = time.Minute
 )

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"slices"
 	"strings"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -13,9 +14,6 @@ import (
 
 // snapshot keeps the state before a risky action. An action whose state could not be kept is not taken.
 func (m *mitigation) snapshot(ctx workflow.Context, a activities.MitigationAction) (end ending, kept bool) {
-	if a.Snapshot == "" {
-		return ending{}, true
-	}
 	t := shivx.GoldenTarget{Set: a.Snapshot, Host: m.target.Host}
 	err := m.step(ctx, shivx.MitigationSnapshot, a.Name, func() (activities.StepResult, error) {
 		var out shivx.SafeSnapshotResult
@@ -29,6 +27,9 @@ func (m *mitigation) snapshot(ctx workflow.Context, a activities.MitigationActio
 		}), shivx.TypeSafeSnapshot, shivx.SafeSnapshotInput{GoldenRequest: shivx.GoldenRequest{
 			GoldenTarget: t, Reason: "before the mitigation " + a.Name + " of " + m.target.String(), RequestedBy: m.in.RequestedBy,
 		}}).Get(ctx, &out)
+		if err == nil && out.Outcome != shivx.OutcomeStored { // one that was stopped ends without an error
+			err = temporal.NewNonRetryableApplicationError(out.Message, string(out.Outcome), nil)
+		}
 		return activities.StepResult{Summary: out.Message}, err
 	})
 	switch {
@@ -61,8 +62,7 @@ func (m *mitigation) act(ctx workflow.Context, a activities.MitigationAction) (t
 	}
 	m.acted = true
 	m.leaveOut(ctx, a.Name, "it failed: "+reason(err))
-	m.undo(ctx, a)
-	return false, ending{}
+	return false, m.undo(ctx, a)
 }
 
 // byPlugin takes an action by its plugin.
@@ -74,7 +74,8 @@ func (m *mitigation) byPlugin(ctx workflow.Context, a activities.MitigationActio
 
 // begin notes that an action is under way, and for what.
 func (m *mitigation) begin(a activities.MitigationAction) {
-	m.acted, m.unsettled, m.taken, m.prediction = true, a.Name, false, m.policy.Prediction
+	m.acted, m.unsettled, m.taken = true, a.Name, false
+	m.prediction, m.wasForecast = m.policy.Prediction, m.policy.Risk.Alert
 }
 
 // byHeal has a component healed by its own runbook, which takes the component's lock by itself. A component that is
@@ -101,7 +102,11 @@ func (m *mitigation) byHeal(ctx workflow.Context, a activities.MitigationAction)
 		return activities.StepResult{}, busy("a heal of " + t.String() + " is under way")
 	}
 	if err == nil && out.Outcome == shivx.OutcomeAborted {
-		return activities.StepResult{}, busy("the heal of " + t.String() + " was stopped: " + out.Message)
+		why := "the heal of " + t.String() + " was stopped: " + out.Message
+		if out.Acted { // and took back what it could
+			return activities.StepResult{}, temporal.NewNonRetryableApplicationError(why, string(out.Outcome), nil)
+		}
+		return activities.StepResult{}, busy(why)
 	}
 	if isType(err, string(shivx.OutcomeRefused)) {
 		return activities.StepResult{}, busy(strings.TrimPrefix(reason(err), string(shivx.OutcomeRefused)+": "))
@@ -139,17 +144,21 @@ func (m *mitigation) compare(ctx workflow.Context, action string) (shivx.Mitigat
 	effect, err := activities.MeasureMitigation.Execute(
 		hostChange(ctx, m.target.Host, "compare with the forecast without "+action, measureTimeout), m.input(action))
 	if err == nil {
+		m.effects = slices.DeleteFunc(m.effects, func(e shivx.MitigationEffect) bool { return e.Action == action })
 		m.effects = append(m.effects, effect)
 	}
 	return effect, err
 }
 
-// undo takes back an action that did not help, where its plugin can. A failure is told and does not end the run.
-func (m *mitigation) undo(ctx workflow.Context, a activities.MitigationAction) {
+// undo takes back an action that did not help, where its plugin can, also when the run is stopped meanwhile. A failure
+// is told and does not end the run, but on a host that is gone nothing more is begun.
+func (m *mitigation) undo(ctx workflow.Context, a activities.MitigationAction) ending {
 	m.unsettled = ""
 	if !a.CanUndo || a.Component != "" || m.vanished != nil {
-		return
+		return ending{}
 	}
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
 	err := m.step(ctx, shivx.MitigationUndo, a.Name, func() (activities.StepResult, error) {
 		return activities.UndoMitigation.Execute(
 			hostChange(ctx, m.target.Host, a.Name+": take it back by the plugin "+a.Plugin, a.Timeout.Std()+undoGrace), m.input(a.Name))
@@ -157,4 +166,8 @@ func (m *mitigation) undo(ctx workflow.Context, a activities.MitigationAction) {
 	if err != nil {
 		workflow.GetLogger(ctx).Warn("an action was not taken back", "action", a.Name, "error", reason(err))
 	}
+	if m.vanished != nil {
+		return m.failed(m.vanished)
+	}
+	return ending{}
 }

@@ -28,7 +28,28 @@ func TestMitigationIsApproved(t *testing.T) {
 	require.WithinDuration(t, noon.Add(90*time.Minute), f.acted["free"], time.Minute)
 	require.Len(t, f.escalated, 1, "nobody looks at a run that a forecast has begun")
 	require.Equal(t, "memory fills up; free (would free), which may lose something for memory@h1 waits for 2 approvals", f.escalated[0].Message)
-	require.Equal(t, "answer with: shivx approve mitigation/memory@h1 [--deny]", f.escalated[0].Hint)
+	require.Equal(t, "answer with: shivx approve mitigation/memory@h1 --for free [--deny]", f.escalated[0].Hint)
+}
+
+// TestAnAnswerThatComesLateIsNotForTheNextQuestion refuses what was meant for a question that is over.
+func TestAnAnswerThatComesLateIsNotForTheNextQuestion(t *testing.T) {
+	f := newFakeMitigation("free", "drop")
+	for _, name := range []string{"free", "drop"} {
+		f.action(name).Approval = shivx.Approval{Required: 1, TTL: shivx.Duration(time.Hour)}
+	}
+	f.helps = "drop"
+	var refused error
+	out := mitigate(t, f, byForecast, func(env *testsuite.TestWorkflowEnvironment) {
+		env.RegisterDelayedCallback(func() {
+			env.UpdateWorkflow(shivx.UpdateApprove, "late", &testsuite.TestUpdateCallback{
+				OnAccept: func() {}, OnReject: func(err error) { refused = err }, OnComplete: func(any, error) {},
+			}, workflows.Decision{By: "ana", For: "free"})
+		}, 61*time.Minute)
+		decides(env, 90*time.Minute, workflows.Decision{By: "ben", For: "drop"})
+	})
+	require.ErrorContains(t, refused, "the run does not wait for free; it waits for drop (would drop) for memory@h1")
+	require.Equal(t, shivx.OutcomePrevented, out.Outcome)
+	require.WithinDuration(t, noon.Add(90*time.Minute), f.acted["drop"], time.Minute)
 }
 
 // TestMitigationAsksBeforeTheNight asks for approval before it waits for a quiet time, when people may be asleep.
@@ -90,6 +111,16 @@ func TestMitigationKeepsTheStateBefore(t *testing.T) {
 	require.Contains(t, out.Actions[0].Skip, "no space left")
 }
 
+// TestMitigationWhoseSnapshotIsStopped risks nothing: a SafeSnapshot that somebody has stopped ends without an error.
+func TestMitigationWhoseSnapshotIsStopped(t *testing.T) {
+	f := newFakeMitigation("free", "raise")
+	f.helps, f.action("free").Snapshot, f.keeping = "raise", "shop", shivx.OutcomeAborted
+	out := mitigate(t, f, byForecast)
+	require.Equal(t, shivx.OutcomePrevented, out.Outcome)
+	require.NotContains(t, f.acted, "free")
+	require.Contains(t, out.Actions[0].Skip, "its state could not be kept before")
+}
+
 func heals(f *fakeMitigation) {
 	a := f.action("restart")
 	a.Plugin, a.Component, a.Strategy, a.CanUndo = "", "shop", "quick", false
@@ -124,6 +155,35 @@ func TestMitigationLeavesABusyComponentAlone(t *testing.T) {
 	act := out.Steps[len(out.Steps)-2]
 	require.Equal(t, shivx.MitigationAct, act.Name)
 	require.Equal(t, shivx.StepSkipped, act.Outcome)
+}
+
+// TestMitigationWhoseHealIsStopped counts a heal that had begun to act, and leaves out one that had not.
+func TestMitigationWhoseHealIsStopped(t *testing.T) {
+	for acted, want := range map[bool]string{true: shivx.StepFailed, false: shivx.StepSkipped} {
+		f := newFakeMitigation("restart", "free")
+		heals(f)
+		f.helps, f.heal = "free", workflows.SelfHealResult{Outcome: shivx.OutcomeAborted, Message: "stopped by ben", Acted: acted}
+		out := mitigate(t, f, byForecast)
+		require.Equal(t, shivx.OutcomePrevented, out.Outcome)
+		require.Contains(t, out.Actions[0].Skip, "stopped by ben")
+		for _, s := range out.Steps {
+			if s.Name == shivx.MitigationAct && s.Action == "restart" {
+				require.Equal(t, want, s.Outcome)
+			}
+		}
+	}
+}
+
+// TestMitigationIsAbortedInAHeal: the heal is stopped with it and ends without an error.
+func TestMitigationIsAbortedInAHeal(t *testing.T) {
+	f := newFakeMitigation("free", "restart")
+	heals(f)
+	f.heal = workflows.SelfHealResult{Outcome: shivx.OutcomeAborted, Message: "stopped: the run was cancelled", Acted: true, Took: shivx.Duration(time.Hour)}
+	out := mitigate(t, f, byForecast, func(env *testsuite.TestWorkflowEnvironment) {
+		env.RegisterDelayedCallback(func() { env.SignalWorkflow(shivx.SignalAbort, workflows.Abort{By: "ana"}) }, 20*time.Minute)
+	})
+	require.Equal(t, shivx.OutcomeAborted, out.Outcome, out.Message)
+	require.Empty(t, f.escalated)
 }
 
 func TestMitigationWhoseHealFails(t *testing.T) {
@@ -192,73 +252,6 @@ func TestMitigationOfAHostThatIsGone(t *testing.T) {
 			require.NotContains(t, f.calls, "UndoMitigation free")
 		})
 	}
-}
-
-// TestMitigationIsAborted stops a run at each of its steps. What was cut off is taken back; what was taken stays, and is
-// measured at once.
-func TestMitigationIsAborted(t *testing.T) {
-	for name, c := range map[string]struct {
-		at       time.Duration
-		change   func(*fakeMitigation)
-		text     string
-		measured bool
-	}{
-		"in a blackout":        {time.Hour, func(f *fakeMitigation) { f.policy.BlackoutUntil = noon.Add(2 * time.Hour) }, "stopped by ana", false},
-		"waiting for approval": {time.Hour, func(f *fakeMitigation) { f.action("free").Approval = needsTwo() }, "stopped by ana", false},
-		"waiting for a quiet time": {time.Hour, func(f *fakeMitigation) { f.action("free").QuietAt = noon.Add(2 * time.Hour) },
-			"stopped by ana", false},
-		"waiting for the effect": {10 * time.Minute, func(*fakeMitigation) {}, "stopped by ana; free was taken and stays", true},
-		"in a pause":             {time.Hour, func(f *fakeMitigation) { f.action("free").QuietAt = noon.Add(10 * time.Minute) }, "stopped by ana", false},
-	} {
-		for _, cancel := range []bool{false, true} {
-			t.Run(name+map[bool]string{true: ", cancelled"}[cancel], func(t *testing.T) {
-				f := newFakeMitigation("free")
-				f.helps = "free"
-				c.change(f)
-				out := mitigate(t, f, byForecast, func(env *testsuite.TestWorkflowEnvironment) {
-					if name == "in a pause" {
-						env.RegisterDelayedCallback(func() {
-							env.UpdateWorkflowNoRejection(shivx.UpdatePause, "p", nil, workflows.By{By: "ben"})
-						}, time.Minute)
-					}
-					env.RegisterDelayedCallback(func() {
-						if cancel {
-							env.CancelWorkflow()
-							return
-						}
-						env.SignalWorkflow(shivx.SignalAbort, workflows.Abort{By: "ana"})
-					}, c.at)
-				})
-				want := c.text
-				if cancel {
-					want = "stopped: the run was cancelled" + c.text[len("stopped by ana"):]
-				}
-				require.Equal(t, shivx.OutcomeAborted, out.Outcome)
-				require.Equal(t, want, out.Message)
-				require.Len(t, f.logged, 1)
-				require.Equal(t, c.measured, len(out.Effects) == 1)
-				require.NotContains(t, f.calls, "UndoMitigation free")
-				require.InDelta(t, c.at.Seconds(), out.Seconds, 30)
-			})
-		}
-	}
-}
-
-// TestMitigationIsCutOffInItsAction takes back what was begun.
-func TestMitigationIsCutOffInItsAction(t *testing.T) {
-	f := newFakeMitigation("free", "raise")
-	f.failing["Mitigate free"] = temporal.NewCanceledError()
-	out := mitigate(t, f, byForecast, func(env *testsuite.TestWorkflowEnvironment) {
-		f.before = func(label string) {
-			if label == "Mitigate free" {
-				env.SignalWorkflow(shivx.SignalAbort, workflows.Abort{By: "ana", Reason: "wrong host"})
-			}
-		}
-	})
-	require.Equal(t, shivx.OutcomeAborted, out.Outcome)
-	require.Equal(t, "stopped by ana: wrong host; free was cut off", out.Message)
-	require.Contains(t, f.calls, "UndoMitigation free")
-	require.NotContains(t, f.calls, "Mitigate raise")
 }
 
 func TestMitigationIsPaused(t *testing.T) {

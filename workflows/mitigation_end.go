@@ -1,6 +1,8 @@
 package workflows
 
 import (
+	"time"
+
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/shivx/shivx"
@@ -35,9 +37,13 @@ func (m *mitigation) settle(ctx workflow.Context, end ending) ending {
 
 // tell tells people; it says whether somebody was told. The key is the same in every repetition.
 func (m *mitigation) tell(ctx workflow.Context, end ending, key string) bool {
+	run := m.runKey
+	if end.outcome == shivx.OutcomeRefused { // the forecast starts it again and again: once a day is enough
+		run, key = shivx.MitigationID(m.target), key+"/"+workflow.Now(ctx).UTC().Format(time.DateOnly)
+	}
 	return tell(ctx, activities.EscalateInput{
 		Target: shivx.Target{Component: "mitigation/" + m.target.Subsystem, Host: m.target.Host},
-		Run:    m.runKey, Outcome: end.outcome, Message: end.message, Hint: end.hint, Key: key,
+		Run:    run, Outcome: end.outcome, Message: end.message, Hint: end.hint, Key: key,
 	}, m.vanished != nil)
 }
 

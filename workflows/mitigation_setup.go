@@ -19,18 +19,21 @@ type mitigation struct {
 	runKey  string // workflow id and run id
 	started time.Time
 
-	policy     activities.SubsystemPolicy
-	inspected  bool
-	prediction *shivx.Prediction // the one that was acted upon
-	actions    []shivx.PlannedAction
-	effects    []shivx.MitigationEffect
-	steps      []shivx.MitigationStepReport
-	control    control
-	acted      bool     // an action has begun: its effect may be under way
-	unsettled  string   // the action that was begun and neither measured nor taken back
-	taken      bool     // that one has taken place
-	denied     []string // actions that a person refused
-	excused    bool     // an action could not be taken since somebody works on its component, or has refused it
+	policy      activities.SubsystemPolicy
+	inspected   bool
+	looked      time.Time         // when policy was read
+	prediction  *shivx.Prediction // the one that was acted upon
+	actions     []shivx.PlannedAction
+	effects     []shivx.MitigationEffect
+	steps       []shivx.MitigationStepReport
+	control     control
+	acted       bool     // an action has begun: its effect may be under way
+	unsettled   string   // the action that was begun and neither measured nor taken back
+	taken       bool     // that one has taken place
+	denied      []string // actions that a person refused
+	wasForecast bool     // the failure was forecast when that one was begun
+	approved    string   // the action that people approved last
+	excused     bool     // an action could not be taken since somebody works on its component, or has refused it
 	// quietBy is the first quiet time that was found for an action: a forecast that moves does not put it off for ever.
 	quietBy map[string]time.Time
 	// asked is the end of the blackout for which people were asked, and granted whether they let it be broken.
@@ -82,7 +85,7 @@ func (m *mitigation) inspect(ctx workflow.Context) ending {
 			quickRead(ctx, shivx.HostQueue(m.target.Host), "read the forecast and the configuration of "+m.target.Subsystem),
 			activities.InspectSubsystemInput{SubsystemTarget: m.target})
 		if err == nil {
-			m.policy = p
+			m.policy, m.looked = p, workflow.Now(ctx)
 			if !m.acted {
 				m.prediction = p.Prediction
 			}

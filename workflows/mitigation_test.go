@@ -123,6 +123,39 @@ func TestMitigationByForce(t *testing.T) {
 	require.WithinDuration(t, noon, f.acted["free"], time.Minute)
 }
 
+// TestMitigationByForceOfWhatIsNotForecast takes back nothing that people wanted, and takes no further action: there is no
+// failure that it could have put off.
+func TestMitigationByForceOfWhatIsNotForecast(t *testing.T) {
+	for name, in := range map[string]shivx.MitigationInput{"by force": {Force: true}, "by name": {Action: "raise"}} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeMitigation("raise", "restart")
+			noAlert(&f.policy)
+			out := mitigate(t, f, in)
+			require.Equal(t, shivx.OutcomeUnneeded, out.Outcome, out.Message)
+			require.Equal(t, "no failure is forecast; raise was taken as asked and stays: it fills up as before", out.Message)
+			require.NotContains(t, f.calls, "UndoMitigation raise")
+			require.NotContains(t, f.calls, "Mitigate restart")
+			require.Empty(t, f.escalated)
+		})
+	}
+	f := newFakeMitigation("raise")
+	noAlert(&f.policy)
+	f.failing["MeasureMitigation raise"] = pluginFailed("the series is gone")
+	out := mitigate(t, f, shivx.MitigationInput{Force: true})
+	require.Equal(t, "no failure is forecast; raise was taken as asked and stays: the series is gone", out.Message)
+}
+
+// TestMitigationTellsOnceADayThatNothingCanBeDone: the forecast starts it again and again.
+func TestMitigationTellsOnceADayThatNothingCanBeDone(t *testing.T) {
+	f := newFakeMitigation("free")
+	f.failing["PlanMitigation free"] = pluginFailed("no such folder")
+	out := mitigate(t, f, byForecast)
+	require.Equal(t, shivx.OutcomeRefused, out.Outcome)
+	require.Len(t, f.escalated, 1)
+	require.Equal(t, "mitigation/memory@h1", f.escalated[0].Run, "the same for every run")
+	require.Equal(t, "refused/2026-11-24", f.escalated[0].Key)
+}
+
 func TestMitigationOfOneAction(t *testing.T) {
 	f := newFakeMitigation("free", "raise")
 	f.helps = "raise"
@@ -213,7 +246,7 @@ func TestMitigationAsksInABlackout(t *testing.T) {
 		decision *workflows.Decision
 		acted    time.Time
 	}{
-		"approved":    {&workflows.Decision{By: "ana"}, noon.Add(time.Hour)},
+		"approved":    {&workflows.Decision{By: "ana", For: "to act in the blackout"}, noon.Add(time.Hour)},
 		"refused":     {&workflows.Decision{By: "ana", Deny: true}, end},
 		"not decided": {nil, end},
 	} {
@@ -229,7 +262,7 @@ func TestMitigationAsksInABlackout(t *testing.T) {
 			require.WithinDuration(t, c.acted, f.acted["free"], time.Minute)
 			require.Len(t, f.escalated, 1)
 			require.Contains(t, f.escalated[0].Message, "before the end of the blackout")
-			require.Equal(t, "to act now: shivx approve mitigation/memory@h1", f.escalated[0].Hint)
+			require.Equal(t, `to act now: shivx approve mitigation/memory@h1 --for "to act in the blackout"`, f.escalated[0].Hint)
 			require.Empty(t, f.escalated[0].Outcome)
 		})
 	}

@@ -12,9 +12,15 @@ import (
 )
 
 // awaitTime waits for the end of a blackout and, with quiet, for the quiet time of an action. From time to time it
-// looks whether the failure is still forecast, and for when.
+// looks whether the failure is still forecast, and for when; and at first, when the run was held up since it looked last.
 func (m *mitigation) awaitTime(ctx workflow.Context, name string, quiet bool) ending {
 	defer m.note(ctx, "")
+	m.control.awaitResume(ctx, m.note)
+	if workflow.Now(ctx).Sub(m.looked) > current {
+		if end := m.lookAgain(ctx); end.over() {
+			return end
+		}
+	}
 	for {
 		until, what := m.holdUntil(name, quiet, workflow.Now(ctx))
 		switch {
@@ -26,13 +32,18 @@ func (m *mitigation) awaitTime(ctx workflow.Context, name string, quiet bool) en
 		if err := m.hold(ctx, name, until, what); err != nil {
 			return m.failed(err)
 		}
-		if end := m.inspect(ctx); end.over() {
-			return end
-		}
-		if end := m.judge(); end.over() {
+		if end := m.lookAgain(ctx); end.over() {
 			return end
 		}
 	}
+}
+
+// lookAgain looks whether there is still something to do.
+func (m *mitigation) lookAgain(ctx workflow.Context) ending {
+	if end := m.inspect(ctx); end.over() {
+		return end
+	}
+	return m.judge()
 }
 
 // hold waits until then, or for some of that time, or asks people whether to wait at all.
@@ -87,13 +98,16 @@ func (m *mitigation) mustAsk(now time.Time) bool {
 	return until.After(now) && until.After(m.asked) && !low.IsZero() && low.Before(until)
 }
 
+// breakBlackout begins the question whether to.
+const breakBlackout = "to act in the blackout"
+
 // ask tells people that the failure comes before the end of the blackout, and waits for their decision until then.
 func (m *mitigation) ask(ctx workflow.Context, now time.Time) (decided string, err error) {
 	until := m.policy.BlackoutUntil
 	m.asked, m.granted = until, false
-	what := "to act in the blackout that ends at " + until.UTC().Format(time.DateTime) + " UTC"
+	what := breakBlackout + " that ends at " + until.UTC().Format(time.DateTime) + " UTC"
 	m.tell(ctx, ending{message: m.forecastLine() + ", which is before the end of the blackout at " + until.UTC().Format(time.DateTime) + " UTC",
-		hint: "to act now: shivx approve " + shivx.MitigationID(m.target)}, "blackout/"+until.UTC().Format(time.RFC3339))
+		hint: "to act now: shivx approve " + shivx.MitigationID(m.target) + ` --for "` + breakBlackout + `"`}, "blackout/"+until.UTC().Format(time.RFC3339))
 	granted, why, err := m.control.awaitApproval(ctx, what, shivx.Approval{Required: 1, TTL: shivx.Duration(until.Sub(now))}, m.note)
 	switch {
 	case err != nil:
@@ -108,14 +122,14 @@ func (m *mitigation) ask(ctx workflow.Context, now time.Time) (decided string, e
 // approve asks people, as the action's configuration says. People are told of a question that a forecast asks.
 func (m *mitigation) approve(ctx workflow.Context, name string) (end ending, granted bool) {
 	a, ok := m.action(name)
-	if !ok || a.Approval.Required == 0 {
+	if !ok || a.Approval.Required == 0 || m.approved == name {
 		return ending{}, true
 	}
 	err := m.step(ctx, shivx.MitigationApprove, name, func() (activities.StepResult, error) {
 		what := m.describe(a)
 		if m.in.RequestedBy == "" {
 			m.tell(ctx, ending{message: m.forecastLine() + "; " + what + " waits for " + approvals(a.Approval.Required),
-				hint: "answer with: shivx approve " + shivx.MitigationID(m.target) + " [--deny]"}, "approve/"+name)
+				hint: "answer with: shivx approve " + shivx.MitigationID(m.target) + " --for " + name + " [--deny]"}, "approve/"+name)
 		}
 		granted, why, err := m.control.awaitApproval(ctx, what, a.Approval, m.note)
 		switch {
@@ -128,6 +142,7 @@ func (m *mitigation) approve(ctx workflow.Context, name string) (end ending, gra
 	})
 	switch {
 	case err == nil:
+		m.approved = name
 		return ending{}, true
 	case isType(err, errNotApproved):
 		if slices.ContainsFunc(m.control.decisions, func(d Decision) bool { return d.Deny }) {

@@ -40,6 +40,9 @@ type Decision struct {
 	// Deny refuses; otherwise the decision approves.
 	Deny bool   `json:"deny,omitempty"`
 	Note string `json:"note,omitempty"`
+	// For is how what is decided on begins, such as the name of the action. When the run waits for something else by now the
+	// decision is refused. "": whatever waits.
+	For string `json:"for,omitempty"`
 }
 
 // control is what people have asked of a run.

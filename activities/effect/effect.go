@@ -58,6 +58,9 @@ type Step struct {
 	Allowed func(sdk.Description, sdk.Request) error
 	// Before is called when the step is about to begin, and not when a crash had cut it off after that; nil: nothing is.
 	Before func(context.Context) error
+	// OnRecord has the step begin only when its start is in the ledger, with a mark where its plugin gives one. A heal begins
+	// all the same: a full disk must not keep the recovery that frees it from running.
+	OnRecord bool
 	// Record is what the lines of the ledger have in common; Step in it names the crash points, too.
 	Record shivx.RecoveryRecord
 }
@@ -89,7 +92,7 @@ func (r Runner) Run(ctx context.Context, s Step) (activities.StepResult, error) 
 		return activities.StepResult{}, err
 	}
 	defer leave()
-	if res, ended, err := e.before(ctx); ended {
+	if res, ended, err := e.before(ctx); ended || err != nil {
 		return res, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -147,8 +150,8 @@ func (r Runner) prepare(ctx context.Context, s Step) (*under, error) {
 	return e, nil
 }
 
-// before looks into the ledger for an earlier run of the same effect and writes the start.
-// ended is true when there is nothing left to run.
+// before looks into the ledger for an earlier run of the same effect and writes the start. ended is true when there is
+// nothing left to run; nor is anything run after an error.
 func (e *under) before(ctx context.Context) (res activities.StepResult, ended bool, err error) {
 	if rec, ok, err := e.Ledger.Find(e.req.Key + "/end"); err != nil {
 		return res, true, err
@@ -183,10 +186,14 @@ func (e *under) start(ctx context.Context) error {
 	mark := ""
 	if e.plugin.Describe().Can(sdk.StepMark) {
 		r, err := e.plugin.Run(ctx, sdk.StepMark, e.forStep())
-		if err != nil && !errors.Is(err, sdk.ErrUnknown) {
+		switch {
+		case err == nil || errors.Is(err, sdk.ErrUnknown):
+			mark = r.Mark
+		case e.step.OnRecord || ctx.Err() != nil:
 			return StepError(ctx, e.name, err)
+		default:
+			e.Logger.Error("a step runs without a mark of the state before", "step", e.step.Record.Step, "about", e.step.Alone, "error", err)
 		}
-		mark = r.Mark
 	}
 	if e.step.Before != nil {
 		if err := e.step.Before(ctx); err != nil {
@@ -194,8 +201,10 @@ func (e *under) start(ctx context.Context) error {
 		}
 	}
 	err := e.record(ctx, e.req.Key+"/start", e.line(shivx.EventStepStarted, shivx.SeverityInfo, "", startDetails{e.name, mark}))
+	if err != nil && e.step.OnRecord {
+		return NotOnRecord(e.name, err)
+	}
 	if err != nil {
-		// Availability first: a full disk must not keep the recovery that frees it from running.
 		e.Logger.Error("a step runs without a record of its start", "step", e.step.Record.Step, "about", e.step.Alone, "error", err)
 	}
 	return nil
@@ -300,6 +309,12 @@ func (r Runner) record(ctx context.Context, key string, line shivx.RecoveryRecor
 		return fmt.Errorf("write %s to the operational ledger: %w", line.EventType, err)
 	}
 	return nil
+}
+
+// NotOnRecord is the error for what was not begun since that could not be written down.
+func NotOnRecord(what string, err error) error {
+	return temporal.NewNonRetryableApplicationError(WithHint(shivx.Hint(fmt.Errorf("%s was not begun: %w", what, err),
+		"look after the space on the disk of the ledger")), activities.ErrBusy, nil)
 }
 
 // StepError turns the error of a plugin into one that the workflow decides on. A step that was

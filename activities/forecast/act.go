@@ -38,15 +38,20 @@ func (a *Activities) Mitigate(ctx context.Context, in activities.MitigationInput
 	if err != nil {
 		return activities.StepResult{}, err
 	}
+	s.OnRecord = true // it is there to prevent, and what must be done at once is not left to it
 	s.Before = func(ctx context.Context) error { a.acting(ctx, in); return nil }
 	return a.runner().Run(ctx, s)
 }
 
-// UndoMitigation takes back an action that did not help.
+// UndoMitigation takes back an action that did not help. One that was not begun is left alone: what its plugin would put back
+// is what an earlier run has found.
 func (a *Activities) UndoMitigation(ctx context.Context, in activities.MitigationInput) (activities.StepResult, error) {
 	s, err := a.step(in, shivx.MitigationUndo, sdk.StepUndo)
 	if err != nil {
 		return activities.StepResult{}, err
+	}
+	if _, begun, err := a.Ledger.Find(effectKey(in, shivx.MitigationAct) + "/start"); err != nil || !begun {
+		return activities.StepResult{Summary: "it was not begun", Skipped: true}, err
 	}
 	return a.runner().Run(ctx, s)
 }
@@ -59,12 +64,12 @@ func (a *Activities) MarkMitigation(ctx context.Context, in activities.Mitigatio
 	}
 	ctx, stop := activities.Guard(ctx, shortTimeout)
 	defer stop()
-	a.acting(ctx, in)
 	line := a.line(in, shivx.MitigationAct)
 	line.EventType, line.Severity, line.Component, line.Message = shivx.EventStepStarted, shivx.SeverityInfo, rule.Heal, "is left to the heal of "+rule.Heal
 	if _, err := a.write(ctx, effectKey(in, shivx.MitigationAct)+"/start", line); err != nil {
-		a.Logger.Error("a mitigation is not in the ledger", "subsystem", in.Subsystem, "action", in.Action, "error", err)
+		return activities.StepResult{}, effect.NotOnRecord(in.Action, err)
 	}
+	a.acting(ctx, in)
 	return activities.StepResult{Summary: "the forecast without it is kept"}, activities.Stopped(ctx)
 }
 

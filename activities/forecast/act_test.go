@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/shivx/shivx"
 	"github.com/shivx/shivx/activities"
+	"github.com/shivx/shivx/internal/ledger"
 )
 
 func TestPlanMitigationChangesNothing(t *testing.T) {
@@ -83,8 +85,63 @@ func TestMitigateWithoutAForecast(t *testing.T) {
 	require.Equal(t, 1, b.plugin.effects)
 }
 
+// full is a ledger on a full disk.
+type full struct{ *ledger.Ledger }
+
+func (full) Append(context.Context, string, any) (ledger.Record, error) {
+	return ledger.Record{}, errors.New("no space left on device")
+}
+
+// TestNothingIsMitigatedThatCannotBeWrittenDown: neither the budget nor a crash would know of it.
+func TestNothingIsMitigatedThatCannotBeWrittenDown(t *testing.T) {
+	b := newBench(t)
+	writable := b.Ledger
+	b.Ledger = full{b.Ledger.(*ledger.Ledger)}
+	_, err := do(t, b.Mitigate, input("r1", "free"))
+	require.Equal(t, activities.ErrBusy, errorType(err), "nothing was done")
+	require.ErrorContains(t, err, "no space left on device — ")
+	_, err = do(t, b.MarkMitigation, input("r1", "restart"))
+	require.Equal(t, activities.ErrBusy, errorType(err))
+	require.Zero(t, b.plugin.effects)
+
+	b.Ledger = writable
+	_, err = do(t, b.Mitigate, input("r1", "free"))
+	require.NoError(t, err, "no end is on record of what did not begin")
+	require.Equal(t, 1, b.plugin.effects)
+
+	b.Ledger = full{writable.(*ledger.Ledger)}
+	_, err = do(t, b.UndoMitigation, input("r1", "free"))
+	require.NoError(t, err, "what was begun is taken back all the same")
+	require.Equal(t, 1, b.plugin.undone)
+}
+
+// TestMitigateNeedsAMark: after a crash nobody could tell whether it took place.
+func TestMitigateNeedsAMark(t *testing.T) {
+	b := newBench(t)
+	b.plugin.markErr = errors.New("no such folder")
+	_, err := do(t, b.Mitigate, input("r1", "free"))
+	require.Equal(t, activities.ErrPlugin, errorType(err))
+	require.ErrorContains(t, err, "no such folder")
+	require.Zero(t, b.plugin.effects)
+	require.Empty(t, b.records())
+}
+
+// TestUndoOfWhatWasNotBegun leaves alone what an earlier run has left, which is what the plugin knows of.
+func TestUndoOfWhatWasNotBegun(t *testing.T) {
+	b := newBench(t)
+	_, err := do(t, b.Mitigate, input("r1", "free"))
+	require.NoError(t, err)
+	res, err := do(t, b.UndoMitigation, input("r2", "free"))
+	require.NoError(t, err)
+	require.True(t, res.Skipped)
+	require.Equal(t, "it was not begun", res.Summary)
+	require.Zero(t, b.plugin.undone)
+}
+
 func TestUndoMitigation(t *testing.T) {
 	b := newBench(t)
+	_, err := do(t, b.Mitigate, input("r1", "free"))
+	require.NoError(t, err)
 	for range 2 {
 		res, err := do(t, b.UndoMitigation, input("r1", "free"))
 		require.NoError(t, err)
@@ -165,6 +222,12 @@ func TestCooldown(t *testing.T) {
 			b.mark("r1")
 			b.ends("r1", shivx.OutcomeRefused, steps(step(shivx.MitigationAct, shivx.StepSkipped)))
 		}, true},
+		"could not plan": {func(b *bench) {
+			b.ends("r1", shivx.OutcomeRefused, steps(step(shivx.MitigationPlan, shivx.StepFailed)))
+		}, true},
+		"planned": {func(b *bench) {
+			b.ends("r1", shivx.OutcomeUnneeded, steps(step(shivx.MitigationPlan, shivx.StepDone)))
+		}, false},
 		"was not needed":    {func(b *bench) { b.ends("r1", shivx.OutcomeUnneeded, activities.LogMitigationInput{}) }, false},
 		"acted long ago":    {func(b *bench) { b.act("r1"); b.after(16 * time.Minute) }, false},
 		"another subsystem": {func(b *bench) { b.actOn("disk", "r1") }, false},
@@ -267,6 +330,10 @@ func TestWhatDidNotHelpIsNotRepeated(t *testing.T) {
 		change(b)
 		require.Empty(t, b.inspect().Actions[0].Useless, name)
 	}
+
+	b = newBench(t)
+	b.ends("r1", shivx.OutcomeUnneeded, activities.LogMitigationInput{Effects: useless, Prediction: &shivx.Prediction{Series: "memory used"}})
+	require.Empty(t, b.inspect().Actions[0].Useless, "there was no failure that it could have put off")
 
 	b = newBench(t)
 	b.ends("r1", shivx.OutcomeAborted, activities.LogMitigationInput{Effects: useless})

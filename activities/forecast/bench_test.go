@@ -81,6 +81,7 @@ type cleaner struct {
 	effects  int
 	undone   int
 	fail     error
+	markErr  error
 	cutAfter bool
 	seen     []sdk.Request
 }
@@ -113,7 +114,7 @@ func (c *cleaner) Undo(context.Context, sdk.Request) (sdk.Result, error) {
 	return sdk.Result{Summary: "as before"}, nil
 }
 
-func (c *cleaner) Mark(context.Context, sdk.Step, sdk.Request) (string, error) { return "m", nil }
+func (c *cleaner) Mark(context.Context, sdk.Step, sdk.Request) (string, error) { return "m", c.markErr }
 
 func (c *cleaner) Done(_ context.Context, _ sdk.Step, req sdk.Request) (bool, error) {
 	return req.Mark == "m" && c.effects > 0, nil

@@ -42,7 +42,7 @@ type Past struct {
 type deeds struct {
 	// acts is when each run acted last, by its name.
 	acts map[string]time.Time
-	// last is the end of the last mitigation that acted or asked people, or when it acted.
+	// last is the end of the last mitigation that acted, asked people or could not plan, or when it acted.
 	last time.Time
 	// verdicts are the actions that did not help or were refused, the latest word on each.
 	verdicts map[string]verdict
@@ -144,6 +144,8 @@ func (d *deeds) end(r shivx.RecoveryRecord, end ended) {
 			acted = acted || s.Outcome != shivx.StepSkipped
 		case shivx.MitigationApprove, shivx.MitigationSnapshot:
 			asked = true
+		case shivx.MitigationPlan: // one that cannot be planned now cannot be in five minutes either
+			asked = asked || s.Outcome == shivx.StepFailed
 		default:
 		}
 	}
@@ -157,6 +159,7 @@ func (d *deeds) end(r shivx.RecoveryRecord, end ended) {
 		switch {
 		case e.Helped:
 			delete(d.verdicts, e.Action)
+		case end.Prediction != nil && !end.Prediction.Alert: // by force: there was no failure to put off
 		case r.Outcome != shivx.OutcomeAborted: // what was measured early may have helped yet
 			d.verdicts[e.Action] = verdict{r.Timestamp, "it did not help", e.Why, end.Rules[e.Action]}
 		}

@@ -357,3 +357,20 @@ func TestPeopleWhoWereToldAreNotToldAgainForAFullDisk(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"chat"}, got.Told)
 }
+
+// TestAStepWhoseMarkFailsIsOnRecord: a heal goes on without a mark, and a crash finds that it had begun.
+func TestAStepWhoseMarkFailsIsOnRecord(t *testing.T) {
+	b := newBench(t, &counter{})
+	effects := 0
+	b.Plugins = scripted{able(sdk.StepMark, sdk.StepRecover), func(_ context.Context, step sdk.Step, _ sdk.Request) (sdk.Reply, error) {
+		if step == sdk.StepMark {
+			return sdk.Reply{}, errors.New("no such folder")
+		}
+		effects++
+		return sdk.Reply{}, nil
+	}}
+	_, err := do(t, b.Recover, step)
+	require.NoError(t, err)
+	require.Equal(t, 1, effects)
+	require.Equal(t, []string{shivx.EventStepStarted, shivx.EventStepDone}, b.events(t))
+}
