@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 )
 
 var (
@@ -70,8 +69,8 @@ func (d *decoder) checkSubsystem(s *Subsystem) {
 	case len(s.Series) == 0:
 		d.add(place, "the subsystem has no series", "write series: [{history: NAME}], or another kind of series")
 	}
-	if s.Step > 0 && s.Step < time.Second {
-		d.add(d.atEither(&s.Step, &s.Horizon), fmt.Sprintf("a step of %s is shorter than what is measured", s.Step), "give a step of 1s or more")
+	if s.Step > 0 && s.Step < shortestStep {
+		d.add(d.atEither(&s.Step, &s.Horizon), fmt.Sprintf("a step of %s is shorter than what is measured", s.Step), "give a step of 100ms or more")
 	}
 	if s.Step > 0 && (s.Horizon < leastSteps*s.Step || s.Horizon > mostSteps*s.Step) {
 		d.add(d.atEither(&s.Step, &s.Horizon), fmt.Sprintf("a horizon of %s has %.3g steps of %s", s.Horizon, float64(s.Horizon)/float64(s.Step), s.Step),

@@ -14,6 +14,9 @@ const (
 	defaultSteps = 72
 )
 
+// shortestStep is how short a step may be: the history keeps times in milliseconds.
+const shortestStep = 100 * time.Millisecond
+
 // shareCapacity is what must not be reached of a share when nothing is said.
 const shareCapacity = 0.95
 

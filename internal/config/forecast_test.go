@@ -133,5 +133,5 @@ func must[T any](v T, err error) T {
 // TestStepOfMilliseconds is refused: nothing is measured that often, and the history counts in milliseconds.
 func TestStepOfMilliseconds(t *testing.T) {
 	_, err := Parse("shivx.yaml", []byte("version: 1\nforecast: {subsystems: [{name: disk, step: 100us, horizon: 1ms}]}\n"), Known{})
-	require.ErrorContains(t, err, "give a step of 1s or more")
+	require.ErrorContains(t, err, "give a step of 100ms or more")
 }

@@ -31,9 +31,9 @@ type alert struct {
 //
 // The model's own alert is what its trees were judged by. The probability that people are told may differ from the model's, by what
 // came true: so an alert opens only where a look is worth it by the calibrated probability, and stays until that
-// is well below; and where much is known of how forecasts come true, or an anomaly announces a failure as it did before, it
-// opens by the calibrated probability alone where acting is worth it. What fills up and is full is an alert, whatever the model thinks
-// of the way there; of a load that is at its capacity for a moment the model decides.
+// is well below. Of what fills up it opens by the calibrated probability alone, too, where acting is worth it: what is red is an
+// alert. So it does of anything else where much is known of how forecasts come true, or an anomaly announces a failure as it did
+// before; a moment's load or burst is left to the model. What fills up and is full is an alert, whatever the model thinks of the way there.
 func (e *Engine) judge(s *subsystem, t *tracker, now time.Time) bool {
 	p := &t.prediction
 	was := t.alert.open
@@ -48,12 +48,12 @@ func (e *Engine) judge(s *subsystem, t *tracker, now time.Time) bool {
 			t.alert.open = false
 		}
 	case was:
-		alone := t.alert.announced || s.count >= known
+		alone := s.fills() || t.alert.announced || s.count >= known
 		t.alert.open = s.reached(p.Value) || s.fills() && p.Value >= full*p.Capacity || p.Probability >= closing*look && t.forecast.Alert || alone && p.Probability >= closing*act
 	default:
 		reached := s.reached(p.Value)
 		announced := !reached && p.Probability > s.learn.Apply(p.Raw)
-		alone := announced || s.count >= known
+		alone := s.fills() || announced || s.count >= known
 		// What is full before anything can be forecast is told, but nothing is done about what is not known yet.
 		t.alert.open = t.forecast.Ready && (reached && s.fills() || p.Probability >= look && t.forecast.Alert || alone && p.Probability >= act)
 		t.alert.announced = announced

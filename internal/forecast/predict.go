@@ -188,8 +188,11 @@ func (s *subsystem) quantity(v float64) string {
 }
 
 func percent(v float64) string {
-	if v > 0 && v < 0.01 {
-		return fmt.Sprintf("%.2g %%", 100*v)
+	switch {
+	case v > 0 && v < 0.001:
+		return "less than 0.1 %"
+	case v > 0 && v < 0.01:
+		return fmt.Sprintf("%.1f %%", 100*v)
 	}
 	return fmt.Sprintf("%.0f %%", 100*v)
 }
