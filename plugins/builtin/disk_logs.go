@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"golang.org/x/sys/unix"
 
 	"github.com/shivx/shivx/internal/command"
@@ -66,6 +67,7 @@ func (c *cleaning) logsOf(ctx context.Context, t *tree, o logFiles) ([]*oneLog, 
 		return nil, err
 	}
 	logs := map[string]*oneLog{}
+	var orphans []found
 	for _, f := range list {
 		if rotatedName.MatchString(f.name) || strings.HasSuffix(f.name, partMark) {
 			continue
@@ -78,15 +80,24 @@ func (c *cleaning) logsOf(ctx context.Context, t *tree, o logFiles) ([]*oneLog, 
 			name = strings.TrimPrefix(name, ".")
 		}
 		m := rotatedName.FindStringSubmatch(name)
-		if m == nil || logs[path.Join(f.dir, m[1])] == nil {
+		if m == nil {
 			continue
 		}
 		l := logs[path.Join(f.dir, m[1])]
+		if l == nil && len(o.Reopen) > 0 && !part && m[2] == "" && doublestar.MatchUnvalidated(o.Match, path.Join(f.dir, m[1])) {
+			orphans = append(orphans, f)
+		}
+		if l == nil {
+			continue
+		}
 		if part {
 			l.parts = append(l.parts, f)
 		} else {
 			l.rotated = append(l.rotated, f)
 		}
+	}
+	if err := c.reopenAgain(ctx, t, o, orphans); err != nil {
+		return nil, err
 	}
 	all := make([]*oneLog, 0, len(logs))
 	for _, l := range logs {
@@ -243,6 +254,31 @@ func (c *cleaning) renameLog(ctx context.Context, t *tree, o logFiles, f found) 
 		return c.removeOne(t, now, "rotated; none is kept")
 	}
 	return c.packRotated(ctx, t, o, []found{f})
+}
+
+// reopenAgain makes a service open its log anew that still writes to a renamed one, while there is none of the old name:
+// a step that was killed between the two has left it so, and no rule would find that log again.
+func (c *cleaning) reopenAgain(ctx context.Context, t *tree, o logFiles, renamed []found) error {
+	for _, f := range renamed {
+		held, err := c.open.holds(c.host.fs, f.identity)
+		if err != nil {
+			return err
+		}
+		if !held {
+			continue
+		}
+		name := path.Join(t.path, f.rel())
+		if c.req.Plan {
+			c.report.change("run %s: %s is still written to", command.Line(o.Reopen), name)
+			return nil
+		}
+		if _, err := command.Run(ctx, command.Spec{Argv: o.Reopen, Timeout: time.Duration(o.Timeout)}); err != nil {
+			return failed(err, "correct the option reopen; until then the service writes to "+name)
+		}
+		c.report.change("ran %s: %s was still written to", command.Line(o.Reopen), name)
+		return nil
+	}
+	return nil
 }
 
 // reopenWait is how long a service may go on with its old log after it was told to open a new one.

@@ -79,8 +79,8 @@ func parsePrewarm(options json.RawMessage) (o prewarmOptions, err error) {
 		return o, sdk.BadOption("method", "write GET or HEAD; what changes something is no warming", "%q is none of them", o.Method)
 	case o.Requests < 0 || o.Requests > prewarmMost:
 		return o, sdk.BadOption("requests", "", "%d is not from 1 to %d", o.Requests, prewarmMost)
-	case o.Rate <= 0 || o.Rate > 10_000:
-		return o, sdk.BadOption("rate", "write requests per second, at most 10000", "%v is no rate", o.Rate)
+	case o.Rate < 0.01 || o.Rate > 10_000:
+		return o, sdk.BadOption("rate", "write requests per second, from 0.01 to 10000", "%v is no rate", o.Rate)
 	case o.Concurrency < 1 || o.Concurrency > 1000:
 		return o, sdk.BadOption("concurrency", "", "%d is not from 1 to 1000", o.Concurrency)
 	case o.Timeout <= 0:

@@ -94,7 +94,7 @@ func TestPrewarmConformance(t *testing.T) {
 		Options: s.options(map[string]any{"requests": 12}),
 		BadOptions: []any{
 			map[string]any{}, s.options(map[string]any{"method": "POST"}), s.options(map[string]any{"urls": []string{"ftp://x"}}),
-			s.options(map[string]any{"rate": 0}), s.options(map[string]any{"success": 2}), s.options(map[string]any{"requests": -1}),
+			s.options(map[string]any{"rate": 0}), s.options(map[string]any{"rate": 1e-12}), s.options(map[string]any{"success": 2}), s.options(map[string]any{"requests": -1}),
 		},
 		Break: func() error { s.asked.Store(0); return nil },
 		Healthy: func() error {
