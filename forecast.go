@@ -181,6 +181,7 @@ type FaultForecastInput struct {
 // FaultForecastResult is what a FaultForecast found and began.
 type FaultForecastResult struct {
 	Heatmap
+	// Predictions of all series, or the hundred worst where there are more.
 	Predictions []Prediction `json:"predictions"`
 	// Mitigations are the workflow ids of those that were begun, or were under way.
 	Mitigations []string `json:"mitigations,omitempty"`

@@ -39,7 +39,8 @@ type ForecastFaultsInput struct {
 
 // ForecastFaultsResult is what is predicted.
 type ForecastFaultsResult struct {
-	Heatmap     shivx.Heatmap      `json:"heatmap"`
+	Heatmap shivx.Heatmap `json:"heatmap"`
+	// Predictions of all series, or the hundred worst where there are more; GET /api/faults/predictions has all.
 	Predictions []shivx.Prediction `json:"predictions"`
 	// Mitigate names the subsystems with an open alert, and actions in their configuration of which one may be taken now.
 	Mitigate []string `json:"mitigate,omitempty"`

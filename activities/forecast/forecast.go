@@ -6,9 +6,11 @@
 package forecast
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -93,7 +95,7 @@ func (a *Activities) ForecastFaults(ctx context.Context, in activities.ForecastF
 		// What was known before is told; each risk says by itself of what nothing is known.
 		a.Logger.Warn("the host was not looked at before its faults were forecast", "error", err)
 	}
-	out := activities.ForecastFaultsResult{Heatmap: a.Engine.Heatmap(), Predictions: a.Engine.Predictions()}
+	out := activities.ForecastFaultsResult{Heatmap: a.Engine.Heatmap(), Predictions: worst(a.Engine.Predictions())}
 	for _, r := range out.Heatmap.Risks {
 		s, ok := a.Config.Forecast.Subsystem(r.Subsystem)
 		if !r.Alert || !ok || len(s.Mitigations) == 0 {
@@ -108,6 +110,27 @@ func (a *Activities) ForecastFaults(ctx context.Context, in activities.ForecastF
 		}
 	}
 	return out, nil
+}
+
+// mostTold is how many predictions a run is told: Temporal takes 2 MB of one result, and a host may have thousands of series.
+const mostTold = 100
+
+// worst leaves the predictions that a run is told: all, or those that are worst, an alert before any other.
+func worst(all []shivx.Prediction) []shivx.Prediction {
+	if len(all) <= mostTold {
+		return all
+	}
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b shivx.Prediction) int {
+		switch {
+		case a.Alert && !b.Alert:
+			return -1
+		case b.Alert && !a.Alert:
+			return 1
+		}
+		return cmp.Compare(b.Probability, a.Probability)
+	})
+	return all[:mostTold]
 }
 
 // usable says whether an action may be tried.

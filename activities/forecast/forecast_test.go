@@ -37,6 +37,20 @@ func TestForecastFaultsNamesWhatMayBeMitigated(t *testing.T) {
 	require.Empty(t, out.Mitigate, "within the cooldown")
 }
 
+// TestAHostOfManySeries: what a run is told stays far below what Temporal takes.
+func TestAHostOfManySeries(t *testing.T) {
+	var all []shivx.Prediction
+	for i := range 10_000 {
+		all = append(all, shivx.Prediction{Probability: float64(i) / 10_000, Alert: i == 7})
+	}
+	told := worst(all)
+	require.Len(t, told, mostTold)
+	require.True(t, told[0].Alert)
+	require.InDelta(t, 0.9999, told[1].Probability, 1e-9)
+	require.InDelta(t, 0, all[0].Probability, 0, "the engine's own order stays")
+	require.Len(t, worst(all[:mostTold]), mostTold)
+}
+
 func TestWhatIsNotServed(t *testing.T) {
 	b := newBench(t)
 	for name, in := range map[string]shivx.SubsystemTarget{
